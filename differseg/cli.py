@@ -1,0 +1,74 @@
+"""``differseg VERB``: a table from verb to module; each module has ``main(argv) -> exit status``."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from differseg.errors import InputError, MissingComponentError
+from differseg.options import run_main
+
+VERBS: dict[str, tuple[str, str]] = {
+    "models": ("differseg.models.listing", "list the networks with inputs, parameters and GMACs"),
+    "train": ("differseg.train", "train a network on a folder or on synthetic scenes"),
+    "evaluate": ("differseg.evaluate", "score a checkpoint or an ONNX file on labelled data"),
+    "export": ("differseg.export.to_onnx", "write a self-describing ONNX file and check it"),
+    "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
+    "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
+    "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),
+    "bench": ("differseg.bench", "measure a model file, stage by stage, against its peers"),
+    "doctor": ("differseg.doctor", "say what is installed and what would be used"),
+}
+"""Verb -> (module, one line for the help page)."""
+
+_EXTRAS = {
+    "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export",
+    "cv2": "runtime", "onnxruntime": "runtime", "timm": "timm", "torchvision": "timm",
+}  # fmt: skip
+
+
+def help_text() -> str:
+    """Return the overview page."""
+    lines = [f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items()]
+    return "\n".join(
+        ["usage: differseg VERB [options]   (differseg VERB --help)", "", "verbs:", *lines]
+    )
+
+
+def _main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from differseg import __version__
+
+        print(f"differseg {__version__}")
+        return 0
+    verb = arguments[0]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"verbs: {', '.join(VERBS)}"
+        raise InputError(f"differseg: there is no verb '{verb}'; {hint}")
+    try:
+        module = import_module(VERBS[verb][0])
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        raise MissingComponentError(
+            f"differseg {verb} needs the package '{error.name}', which is not installed; "
+            f"install it with: pip install 'differseg[{extra}]'"
+        ) from None
+    return int(module.main(arguments[1:]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status (0 done, 1 check failed, 2 input, 3 missing)."""
+    return run_main(_main, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Command lines from frozen dataclasses: one definition is the flags, the help and the Python call.
+
+A verb is a dataclass of options and a function that takes it.  A field becomes a ``--flag``; the
+string under the field (an attribute docstring) is its help text; ``metadata`` may hold
+``positional=True``, ``short="-o"``, ``metavar`` or ``repeat=True``.  Unknown flags are refused
+with the nearest match, and every mistake is one line, never a usage dump.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import difflib
+import inspect
+import re
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from differseg.errors import DifferSegError, InputError
+
+T = TypeVar("T")
+
+
+def size_hw(text: str) -> tuple[int, int]:
+    """Read ``480x640`` (height x width, pixels)."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 480x640, got '{text}'")
+    return int(match[1]), int(match[2])
+
+
+def option(default: Any = dataclasses.MISSING, **metadata: Any) -> Any:
+    """Declare a field with command-line metadata (``positional``, ``short``, ``metavar``)."""
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line with the nearest known flag."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: (--?[\w-]+)", message)
+        if unknown:
+            known = [flag for action in self._actions for flag in action.option_strings]
+            near = difflib.get_close_matches(unknown[1], known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            message = f"unknown option {unknown[1]}{hint}"
+        raise InputError(f"{self.prog}: {message} (see '{self.prog} --help')")
+
+
+def attribute_docs(cls: type) -> dict[str, str]:
+    """Return the string literal under each annotated field of ``cls`` and its bases."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        body = typing.cast(ast.ClassDef, tree.body[0]).body
+        for node, after in zip(body, body[1:], strict=False):
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                value = getattr(after, "value", None)
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    docs[node.target.id] = " ".join(value.value.split())
+    return docs
+
+
+def build_parser(cls: type, prog: str) -> argparse.ArgumentParser:
+    """Build the parser of one verb from its options dataclass."""
+    summary = inspect.cleandoc(cls.__doc__ or "")
+    parser = _Parser(prog=prog, description=summary, allow_abbrev=False)
+    docs, hints = attribute_docs(cls), typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        _add(parser, field, hints[field.name], docs.get(field.name, ""))
+    return parser
+
+
+def _add(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any, doc: str
+) -> None:
+    meta = field.metadata
+    required = field.default is dataclasses.MISSING
+    settings: dict[str, Any] = {"help": doc.replace("%", "%%")}
+    if not required:
+        settings["default"] = field.default
+        if field.default not in (None, False, True, ()):
+            shown = field.default
+            shown = "x".join(map(str, shown)) if isinstance(shown, tuple) else shown
+            settings["help"] += f" (default: {shown})"
+    kind, settings_of_kind = _kind(hint)
+    settings.update(settings_of_kind)
+    if "metavar" in meta:
+        settings["metavar"] = meta["metavar"]
+    if meta.get("positional"):
+        if not required:
+            settings["nargs"] = "?"
+        parser.add_argument(field.name, **settings)
+        return
+    flags = [*([meta["short"]] if "short" in meta else []), "--" + field.name.replace("_", "-")]
+    settings["dest"] = field.name
+    if kind is bool:
+        if field.default is True:
+            settings["action"] = argparse.BooleanOptionalAction
+        else:
+            settings["action"] = "store_true"
+    else:
+        settings["required"] = required
+    parser.add_argument(*flags, **settings)
+
+
+def _kind(hint: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the element type of an annotation and the argparse settings it implies."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _kind(next(arg for arg in args if arg is not type(None)))
+    if origin is typing.Literal:
+        return str, {"choices": args}
+    if origin is tuple and args == (int, int):
+        return tuple, {"type": size_hw, "metavar": "HxW"}
+    if origin is tuple:
+        return tuple, {"type": args[0], "action": "append"}
+    if hint is bool:
+        return bool, {}
+    if hint is Path:
+        return Path, {"type": Path}
+    return hint, {"type": hint}
+
+
+def parse(cls: type[T], argv: Sequence[str] | None, prog: str) -> T:
+    """Read a command line into ``cls``.
+
+    Raises:
+        InputError: An unknown flag (nearest match named), a missing or malformed value.
+    """
+    namespace = vars(build_parser(cls, prog).parse_args(argv))
+    for name, value in namespace.items():
+        if isinstance(value, list):
+            namespace[name] = tuple(value)
+    return cls(**namespace)
+
+
+def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
+    """Run a verb's ``main`` and turn every foreseen mistake into one line and its exit status."""
+    try:
+        return main(argv)
+    except DifferSegError as error:
+        text = " ".join(str(error).split())
+        print(f"error[{error.code}]: {text}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0

@@ -1,0 +1,1 @@
+"""Where results go: video files, PNG masks, a window."""

@@ -1,0 +1,1 @@
+"""Where frames come from: cameras, videos, image folders, streams and synthetic scenes."""
