@@ -1,4 +1,4 @@
-"""``differseg VERB``: a table from verb to module; each module has ``main(argv) -> exit status``."""
+"""``differseg VERB``: a table from verb to module, each with ``main(argv) -> exit status``."""
 
 from __future__ import annotations
 

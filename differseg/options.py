@@ -13,6 +13,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import itertools
 import re
 import sys
 import textwrap
@@ -61,7 +62,7 @@ def attribute_docs(cls: type) -> dict[str, str]:
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         body = typing.cast(ast.ClassDef, tree.body[0]).body
-        for node, after in zip(body, body[1:], strict=False):
+        for node, after in itertools.pairwise(body):
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 value = getattr(after, "value", None)
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
