@@ -1,0 +1,53 @@
+# make demo   a segmented RGB-thermal video, an ONNX file and a parity report; no GPU needed
+# make test   format, lint, types and all tests
+# Both make .venv and install into it what they need.  make clean removes what they made.
+#
+# PYTHON     interpreter for the environment (3.10 to 3.12)
+# TORCH      what to install as torch; on a machine without a GPU the CPU build is much smaller
+# PIP_ARGS   passed to every pip install, for example an index that holds the CPU build of torch
+
+PYTHON   ?= python3
+TORCH    ?= torch==2.13.0
+PIP_ARGS ?=
+VENV     := .venv
+BIN      := $(VENV)/bin
+PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+
+.PHONY: demo test format lint types tests clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo.py --out demo
+
+test: lint types tests
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) "$(TORCH)"
+	$(PIP) -e ".[export]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(PIP) -e ".[dev]"
+	@touch $@
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+# The checker does not follow package-dir mappings, so it reads a tree of links laid out as imported.
+types: $(VENV)/.test
+	rm -rf build/types && mkdir -p build/types
+	cp -rs "$(CURDIR)/differseg" build/types/
+	cp -rs "$(CURDIR)/export" "$(CURDIR)/runtime" "$(CURDIR)/calibration" build/types/differseg/
+	cd build/types && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" -p differseg
+
+tests: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build demo .mypy_cache .pytest_cache .ruff_cache *.egg-info

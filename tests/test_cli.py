@@ -1,0 +1,89 @@
+"""The command table: help, wrong verbs, missing components, and how errors end a process."""
+
+import importlib.util
+import subprocess
+import sys
+import time
+
+import pytest
+
+from differseg import cli
+from differseg.errors import (
+    CheckFailedError,
+    DifferSegError,
+    InputError,
+    MissingComponentError,
+)
+from differseg.options import run_main
+
+
+def test_help_lists_every_verb(capsys):
+    assert cli.main([]) == 0
+    text = capsys.readouterr().out
+    assert all(verb in text for verb in cli.VERBS)
+
+
+def test_every_verb_has_a_module_with_main_and_a_one_page_help(capsys):
+    for verb, (module, _) in cli.VERBS.items():
+        assert importlib.util.find_spec(module), f"{verb}: no module {module}"
+        with pytest.raises(SystemExit) as stop:
+            cli.main([verb, "--help"])
+        assert stop.value.code == 0
+        text = capsys.readouterr().out
+        assert verb in text
+        assert len(text.splitlines()) <= 100, f"{verb} --help is longer than a page"
+
+
+def test_wrong_verb_names_the_nearest(capsys):
+    assert cli.main(["exprot"]) == 2
+    error = capsys.readouterr().err
+    assert error == "error[E_INPUT]: differseg: there is no verb 'exprot'; did you mean 'export'?\n"
+
+
+def test_wrong_flag_names_the_nearest(capsys):
+    assert cli.main(["doctor", "--jsom"]) == 2
+    assert "unknown option --jsom; did you mean --json?" in capsys.readouterr().err
+
+
+def test_missing_package_names_the_extra(capsys, monkeypatch):
+    def absent(name):
+        raise ModuleNotFoundError("no torch", name="torch")
+
+    monkeypatch.setattr(cli, "import_module", absent)
+    assert cli.main(["train"]) == 3
+    assert "pip install 'differseg[export]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(InputError, 2), (CheckFailedError, 1), (MissingComponentError, 3), (DifferSegError, 2)],
+)
+def test_errors_end_in_one_line_and_their_status(capsys, error, status):
+    def fail(argv):
+        raise error("first line\nsecond line")
+
+    assert run_main(fail) == status
+    assert capsys.readouterr().err == f"error[{error.code}]: first line second line\n"
+
+
+def test_codes_are_unique_and_at_most_eight():
+    kinds = [DifferSegError, *DifferSegError.__subclasses__()]
+    assert len(kinds) <= 8
+    assert len({kind.code for kind in kinds}) == len(kinds)
+
+
+def test_import_is_light_and_fast():
+    script = (
+        "import sys, time; t = time.perf_counter(); import differseg, differseg.manifest, "
+        "differseg.errors; s = time.perf_counter() - t; "
+        "heavy = {'torch', 'onnx', 'cv2', 'tensorrt', 'numpy', 'timm', 'onnxruntime'} "
+        "& set(sys.modules); assert not heavy, heavy; print(s)"
+    )
+    seconds = []
+    for _ in range(3):
+        run = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
+        seconds.append(float(run.stdout))
+        time.sleep(0.05)
+    assert min(seconds) < 0.2
