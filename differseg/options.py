@@ -94,6 +94,8 @@ def _add(
             settings["help"] += f" (default: {shown})"
     kind, settings_of_kind = _kind(hint)
     settings.update(settings_of_kind)
+    if settings.get("action") == "append":
+        settings["default"] = list(field.default)
     if "metavar" in meta:
         settings["metavar"] = meta["metavar"]
     if meta.get("positional"):

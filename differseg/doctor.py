@@ -1,0 +1,215 @@
+"""``differseg doctor``: what is installed, what would be used and why, what to install for more."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from differseg.options import parse
+
+State = Literal["ok", "absent", "problem"]
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Say what is installed, which inference backend would be chosen and why."""
+
+    json: bool = False
+    """Print one JSON document instead of the table."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        part: What was looked at.
+        state: ``ok``, ``absent`` (not needed for everything) or ``problem``.
+        detail: Version, or what is wrong.
+        advice: What to do to get it, empty when nothing is to be done.
+    """
+
+    part: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+_PACKAGES = (
+    ("numpy", "numpy", "runtime"),
+    ("rich", "rich", "runtime"),
+    ("onnxruntime", "onnxruntime", "runtime"),
+    ("torch", "torch", "export"),
+    ("onnx", "onnx", "export"),
+    ("onnxscript", "onnxscript", "export"),
+    ("safetensors", "safetensors", "export"),
+    ("openvino", "openvino", "openvino"),
+    ("TensorRT-RTX builder", "onnxruntime-ep-nv-tensorrt-rtx-cu13", "rtx"),
+)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _package_findings() -> list[Finding]:
+    findings = []
+    for part, distribution, extra in _PACKAGES:
+        version = _version(distribution)
+        if version:
+            findings.append(Finding(part, "ok", version))
+        else:
+            advice = f"pip install 'differseg[{extra}]'"
+            findings.append(Finding(part, "absent", "not installed", advice))
+    return findings
+
+
+def _probe(code: str, timeout_s: float = 60.0) -> tuple[bool, str]:
+    """Run a snippet in a fresh interpreter; gives success and the last line that it printed."""
+    try:
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout_s
+        )
+    except subprocess.TimeoutExpired:
+        return False, f"no answer within {timeout_s:.0f} s"
+    lines = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines()
+    return run.returncode == 0, lines[-1] if lines else f"exit status {run.returncode}"
+
+
+def _opencv_finding() -> list[Finding]:
+    ok, text = _probe(
+        "import cv2, json; print(json.dumps([cv2.__version__, cv2.getBuildInformation()]))"
+    )
+    if not ok:
+        return [Finding("OpenCV", "problem", text, "pip install 'differseg[runtime]'")]
+    version, build = json.loads(text)
+    yes = {
+        name: bool(re.search(rf"{name}:\s+(?!NO|NONE)\S", build))
+        for name in ("GStreamer", "FFMPEG", "GUI")
+    }
+    display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    findings = [Finding("OpenCV", "ok", version)]
+    findings.append(
+        Finding("OpenCV: GStreamer sources", "ok", "in this build")
+        if yes["GStreamer"]
+        else Finding(
+            "OpenCV: GStreamer sources", "absent", "not in this build",
+            "use the system's OpenCV (JetPack's and Debian's python3-opencv have GStreamer)",
+        )
+    )  # fmt: skip
+    if yes["GUI"] and display:
+        findings.append(Finding("OpenCV: window", "ok", "display found"))
+    elif yes["GUI"]:
+        findings.append(Finding("OpenCV: window", "absent", "no display", "run with --headless"))
+    else:
+        advice = "pip uninstall opencv-python-headless, then pip install 'differseg[preview]'"
+        findings.append(Finding("OpenCV: window", "absent", "headless build", advice))
+    return findings
+
+
+def _timm_finding() -> Finding:
+    version = _version("timm")
+    if not version:
+        return Finding(
+            "timm (authors' backbones)", "absent", "not installed", "pip install 'differseg[timm]'"
+        )
+    ok, text = _probe("import timm; print(timm.__version__)")
+    if ok:
+        return Finding("timm (authors' backbones)", "ok", version)
+    return Finding(
+        "timm (authors' backbones)", "problem", text[:90],
+        "install torch and torchvision from one and the same index (both CPU, or both CUDA)",
+    )  # fmt: skip
+
+
+def _gpu_finding() -> Finding:
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return Finding("NVIDIA GPU", "absent", "no nvidia-smi: everything runs on the CPU")
+    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    run = subprocess.run(query, capture_output=True, text=True, timeout=30)
+    first = (run.stdout or run.stderr).strip().splitlines() or ["no answer"]
+    state: State = "ok" if run.returncode == 0 else "problem"
+    return Finding("NVIDIA GPU", state, first[0])
+
+
+def _jetson_finding() -> Finding:
+    release = Path("/etc/nv_tegra_release")
+    if not release.is_file():
+        return Finding("Jetson", "absent", "this is not a Jetson")
+    return Finding("Jetson", "ok", release.read_text(errors="replace").splitlines()[0][:80])
+
+
+def _camera_finding() -> Finding:
+    devices = sorted(str(path) for path in Path("/dev").glob("video*"))
+    if not devices:
+        return Finding(
+            "V4L2 cameras", "absent", "no /dev/video*", "use a file, an address or synthetic:"
+        )
+    return Finding("V4L2 cameras", "ok", ", ".join(devices))
+
+
+def _backend_finding() -> Finding:
+    if _version("onnxruntime") or _version("onnxruntime-gpu"):
+        return Finding(
+            "inference backend", "ok",
+            "ONNX Runtime on the CPU (the only backend of this release)",
+        )  # fmt: skip
+    return Finding(
+        "inference backend", "problem", "none", "pip install 'differseg[runtime]'"
+    )  # fmt: skip
+
+
+def diagnose() -> list[Finding]:
+    """Look at the machine; loads heavy packages only in child processes."""
+    from differseg import __version__
+
+    python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return [
+        Finding("differseg", "ok", __version__),
+        Finding("Python", "ok", python),
+        *_package_findings(),
+        *_opencv_finding(),
+        _timm_finding(),
+        _gpu_finding(),
+        _jetson_finding(),
+        _camera_finding(),
+        _backend_finding(),
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report; exit status 1 when nothing here could run a model."""
+    options = parse(DoctorOptions, argv, "differseg doctor")
+    findings = diagnose()
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        _print_table(findings)
+    return int(any(f.part == "inference backend" and f.state == "problem" for f in findings))
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "part", "found", "to have it", box=SIMPLE_HEAD, pad_edge=False)
+    marks = {"ok": "[green]ok[/]", "absent": "[yellow]--[/]", "problem": "[bold red]!![/]"}
+    for f in findings:
+        table.add_row(marks[f.state], f.part, escape(f.detail), escape(f.advice))
+    Console().print(table)

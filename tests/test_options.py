@@ -1,0 +1,86 @@
+"""Command lines from dataclasses: flags, types, help texts and one-line errors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from differseg.errors import InputError
+from differseg.options import attribute_docs, build_parser, option, parse
+
+
+@dataclass(frozen=True)
+class Base:
+    """Options shared by two verbs."""
+
+    seed: int = 0
+    """Seed of everything random."""
+
+
+@dataclass(frozen=True)
+class Sample(Base):
+    """Do a thing."""
+
+    file: Path = option(Path("x.onnx"), positional=True)
+    """Which file,
+    100 % of it."""
+
+    output: Path | None = option(None, short="-o")
+    """Where to."""
+
+    size: tuple[int, int] | None = (480, 640)
+    """Image size."""
+
+    mode: Literal["fast", "exact"] = "fast"
+    """How."""
+
+    vs: tuple[str, ...] = ()
+    """Peers; repeat the flag."""
+
+    headless: bool = False
+    """No window."""
+
+    checks: bool = True
+    """Run the checks."""
+
+
+def test_defaults_are_the_dataclass():
+    assert parse(Sample, [], "do") == Sample()
+
+
+def test_every_kind_of_field():
+    got = parse(
+        Sample,
+        "m.onnx -o out --size 96x128 --mode exact --vs a --vs b --headless --no-checks "
+        "--seed 3".split(),
+        "do",
+    )
+    assert got == Sample(
+        3, Path("m.onnx"), Path("out"), (96, 128), "exact", ("a", "b"), True, False
+    )
+
+
+def test_help_comes_from_the_strings_under_the_fields():
+    assert attribute_docs(Sample)["file"] == "Which file, 100 % of it."
+    text = build_parser(Sample, "do").format_help()
+    assert "Seed of everything random." in text
+    assert "(default: 480x640)" in text
+    assert "100 % of it" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--sed 3", "unknown option --sed; did you mean --seed?"),
+        ("--size 96", "expected HEIGHTxWIDTH such as 480x640, got '96'"),
+        ("--mode slow", "invalid choice: 'slow'"),
+        ("--seed x", "invalid int value: 'x'"),
+        ("--seed", "expected one argument"),
+    ],
+)
+def test_mistakes_are_one_line(line, expected):
+    with pytest.raises(InputError, match="do: ") as caught:
+        parse(Sample, line.split(), "do")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
