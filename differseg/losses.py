@@ -1,0 +1,129 @@
+"""The loss of the DifferSeg paper: cross-entropy plus soft IoU weighted towards edges.
+
+Every output of the network gets ``mean BCE-with-logits + weighted soft IoU``; with deep
+supervision the losses of the main and the side outputs are summed without weights.  The weight of
+a pixel is ``w = 1 + 5 * |avg31(mask) - mask|``: 1 deep inside a region, up to 6 next to an edge.
+
+The cross-entropy is the plain mean: the authors write it as a weighted one, but the legacy
+argument in their call reduces it to a scalar first, so that the weights cancel out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from differseg.errors import InputError
+
+WINDOW_PX = 31
+"""Side of the square window whose mean of the mask says how near an edge is."""
+
+EDGE_GAIN = 5.0
+"""How strongly pixels near an edge weigh in the IoU."""
+
+
+def _window_mean(image: Tensor) -> Tensor:
+    """Mean over a 31x31 window, zeros outside the image counted.
+
+    Two one-dimensional passes: equal to the square window up to rounding, and 15 times cheaper.
+    """
+    half = WINDOW_PX // 2
+    rows = F.avg_pool2d(image, (WINDOW_PX, 1), stride=1, padding=(half, 0))
+    return F.avg_pool2d(rows, (1, WINDOW_PX), stride=1, padding=(0, half))
+
+
+def edge_weights(mask: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Return ``1 + 5 * |avg31(mask) - mask|``, and 0 where a pixel is ignored.
+
+    Ignored pixels count neither for nor against their neighbours' mean: the window's mean is
+    taken over its valid part.
+
+    Args:
+        mask: (N, 1, H, W) float, label in 0..1.
+        valid: (N, 1, H, W) float, 1 where the label counts and 0 where it is ignored.
+
+    Returns:
+        (N, 1, H, W) float in {0} or 1..6.
+
+    Source: the training code of the paper's authors.
+    """
+    if valid is None:
+        return 1 + EDGE_GAIN * (_window_mean(mask) - mask).abs()
+    inside = _window_mean(torch.ones_like(valid[:1]))
+    share = (_window_mean(valid) / inside).clamp_min(1e-6)
+    mean = _window_mean(mask * valid) / share
+    return valid * (1 + EDGE_GAIN * (mean - mask).abs())
+
+
+def _output_loss(logits: Tensor, mask: Tensor, weights: Tensor, valid: Tensor | None) -> Tensor:
+    logits = logits.float()  # sums over 300,000 pixels overflow float16
+    per_pixel = F.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    if valid is None:
+        cross_entropy = per_pixel.mean()
+    else:
+        cross_entropy = (per_pixel * valid).sum() / valid.sum().clamp_min(1)
+    probability = torch.sigmoid(logits)
+    both = (weights * probability * mask).sum(dim=(1, 2, 3))  # (N,)
+    total = (weights * (probability + mask)).sum(dim=(1, 2, 3))  # (N,)
+    iou_loss = 1 - (both + 1) / (total - both + 1)
+    return cross_entropy + iou_loss.mean()
+
+
+def structure_loss(logits: Tensor, mask: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean binary cross-entropy plus edge-weighted soft IoU of one output.
+
+    Args:
+        logits: (N, 1, H, W) float of any precision; the loss is computed in float32.
+        mask: (N, 1, H, W) float32, label in 0..1.
+        valid: (N, 1, H, W) float32, 1 where the label counts and 0 where it is ignored.
+
+    Returns:
+        Scalar float32, >= 0.
+
+    Raises:
+        InputError: The shapes differ.
+
+    Source: the training code of the paper's authors.
+    """
+    _check_shapes(logits, mask, valid)
+    mask = mask.float()
+    return _output_loss(logits, mask, edge_weights(mask, valid), valid)
+
+
+def deep_supervision_loss(
+    outputs: Mapping[str, Any], mask: Tensor, valid: Tensor | None = None
+) -> Tensor:
+    """Sum of :func:`structure_loss` over the main output and every side output.
+
+    Args:
+        outputs: What a network returns in training mode: ``logits`` (N, 1, H, W) and ``aux``, a
+            list of side outputs of the same shape (absent or empty without deep supervision).
+        mask: (N, 1, H, W) float32, label in 0..1.
+        valid: (N, 1, H, W) float32, 1 where the label counts and 0 where it is ignored.
+
+    Returns:
+        Scalar float32, >= 0.
+
+    Raises:
+        InputError: An output's shape differs from the mask's.
+    """
+    mask = mask.float()
+    weights = edge_weights(mask, valid)
+    terms = []
+    for logits in (outputs["logits"], *outputs.get("aux", ())):
+        _check_shapes(logits, mask, valid)
+        terms.append(_output_loss(logits, mask, weights, valid))
+    return torch.stack(terms).sum()
+
+
+def _check_shapes(logits: Tensor, mask: Tensor, valid: Tensor | None) -> None:
+    for name, other in (("mask", mask), ("valid", valid)):
+        if other is not None and other.shape != logits.shape:
+            raise InputError(
+                f"loss: {name} is {tuple(other.shape)} but the logits are {tuple(logits.shape)}; "
+                "give both as (N, 1, H, W) at the network's size"
+            )
