@@ -1,1 +1,14 @@
-"""models."""
+"""The networks: one file a system, and the registry that makes them by name.
+
+What lives here: :mod:`~differseg.models.spec` (what a network takes and gives),
+:mod:`~differseg.models.registry` (named configurations), :mod:`~differseg.models.differseg`,
+:mod:`~differseg.models.deployment` (the module that is exported) and
+:mod:`~differseg.models.listing` (``differseg models``).
+
+Importing this package loads no torch; creating a network does.
+"""
+
+from differseg.models.registry import ModelInfo, create_model, list_models
+from differseg.models.spec import ModalitySpec, ModelSpec
+
+__all__ = ["ModalitySpec", "ModelInfo", "ModelSpec", "create_model", "list_models"]

@@ -1,0 +1,132 @@
+"""The exact module that is exported: raw camera frames in, probability out, always in eval mode.
+
+PyTorch's side of parity, evaluation and validation runs this module too, so that all of them
+judge the same arithmetic as the exported file.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from differseg.models.spec import ModelSpec
+
+
+class Normalize(nn.Module):
+    """Apply each modality's mean and std: ``(x - mean) / std`` per channel.
+
+    Args:
+        spec: Whose ``modalities`` give the names, means and standard deviations.
+
+    Shapes: a dict from modality name to ``(N, C, H, W)`` float in 0..1, to a dict with the same
+    keys and shapes; keys that ``spec`` does not know are left out.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.names = tuple(modality.name for modality in spec.modalities)
+        for modality in spec.modalities:
+            mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (modality.mean, modality.std))
+            self.register_buffer(f"{modality.name}_mean", mean, persistent=False)
+            self.register_buffer(f"{modality.name}_std", std, persistent=False)
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Normalise every known modality of ``inputs``."""
+        return {
+            name: (inputs[name] - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_std")
+            for name in self.names
+            if name in inputs
+        }
+
+
+class DeploymentModule(nn.Module):
+    """A network with its input normalisation and output head.
+
+    Holds a copy of the network in eval mode without gradients and stays in eval mode: the
+    caller's network keeps its own state, and calling ``train()`` here changes nothing.
+
+    Args:
+        model: A network with ``spec``.
+
+    Inputs, positional, in the order of ``spec.modalities``: rgb and flow (N, H, W, 3) uint8,
+    0..255, in RGB order; thermal and depth (N, 1, H, W) float32 in 0..1.
+    Output: probability (N, 1, H, W) float32 in 0..1.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.spec: ModelSpec = model.spec
+        self.model = copy.deepcopy(model).requires_grad_(False)
+        self.normalize = Normalize(self.spec)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> DeploymentModule:
+        """Stay in eval mode whatever ``mode`` says."""
+        super().train(False)
+        return self
+
+    def forward(self, rgb: Tensor, second: Tensor | None = None) -> Tensor:
+        """Return the probability (N, 1, H, W) of raw inputs, see the class."""
+        raw = [rgb] if second is None else [rgb, second]
+        names = [modality.name for modality in self.spec.modalities]
+        unit = {name: _to_unit(x) for name, x in zip(names, raw, strict=False)}
+        logits = self.model(*self.normalize(unit).values())["logits"]  # (N, 1, H, W)
+        return torch.sigmoid(logits)
+
+    def raw_inputs_example(
+        self, size_hw: tuple[int, int] | None = None, batch: int = 1
+    ) -> dict[str, Tensor]:
+        """Return raw inputs of the right shapes and types by modality name, in call order.
+
+        Args:
+            size_hw: Height and width in pixels; the spec's own size when None.
+            batch: N.
+
+        Returns:
+            Seeded noise over the full value range; ``module(*example.values())`` runs.
+        """
+        generator = torch.Generator().manual_seed(0)
+        height, width = size_hw or self.spec.size_hw
+        example = {}
+        for modality in self.spec.modalities:
+            if modality.channels == 3:
+                shape = (batch, height, width, 3)
+                x = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+            else:
+                x = torch.rand((batch, 1, height, width), generator=generator)
+            example[modality.name] = x
+        return example
+
+
+def _to_unit(x: Tensor) -> Tensor:
+    """Bring (N, H, W, 3) uint8 to (N, 3, H, W) float32 in 0..1; float inputs pass."""
+    if x.dtype == torch.uint8:
+        return x.permute(0, 3, 1, 2).to(torch.float32) / 255.0  # (N, 3, H, W)
+    return x
+
+
+def lowered_for_export(module: nn.Module, size_hw: tuple[int, int]) -> nn.Module:
+    """Return a copy for export at one size: every part that knows a better form takes it.
+
+    A submodule with ``for_export(size_hw) -> nn.Module`` is replaced by what that returns (for
+    example a channel FFT folded into a linear layer, or a position embedding resized once).
+    Children are lowered before their parents.
+
+    Args:
+        module: Any module; it is not changed.
+        size_hw: Height and width of the network's input in pixels.
+
+    Returns:
+        The copy, in eval mode, without gradients.
+    """
+    lowered = _lower(copy.deepcopy(module), size_hw)
+    return lowered.eval().requires_grad_(False)
+
+
+def _lower(module: nn.Module, size_hw: tuple[int, int]) -> nn.Module:
+    for name, child in module.named_children():
+        setattr(module, name, _lower(child, size_hw))
+    for_export = getattr(module, "for_export", None)
+    return module if for_export is None else for_export(size_hw)
