@@ -18,7 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),
-    "bench": ("differseg.bench", "measure a model file, stage by stage, against its peers"),
+    "bench": ("differseg.bench.command", "measure a model file, stage by stage, against its peers"),
     "doctor": ("differseg.doctor", "say what is installed and what would be used"),
 }
 """Verb -> (module, one line for the help page)."""

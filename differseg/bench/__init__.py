@@ -1,0 +1,1 @@
+"""``differseg bench``: interleaved measurements, one process per engine, bursts taken in turn."""

@@ -1,0 +1,185 @@
+"""Fresh processes per round, bursts in turn, medians of process medians.
+
+The method keeps three known faults out of the figures: two thread pools in one process, load from
+outside during a burst, and an allocator that returns memory to the system between calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from differseg.errors import CheckFailedError
+
+MAX_OUTSIDE_CORES = 0.3
+"""A burst during which other processes used more than this many cores is dropped."""
+
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "4294967296",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Same allocator and waiting policy for every engine."""
+
+
+@dataclass
+class PeerTimes:
+    """What was measured of one peer.
+
+    Attributes:
+        description: Engine and version, from the engine's own process.
+        processes_ms: Frame times of each process, after the drop of disturbed bursts.
+        stages_ms: Stage name -> times of all frames.
+        peak_mib: Highest resident memory of any of its processes.
+        dropped_bursts: Bursts left out because of outside load.
+    """
+
+    description: str = ""
+    processes_ms: list[list[float]] = field(default_factory=list)
+    stages_ms: dict[str, list[float]] = field(default_factory=dict)
+    peak_mib: float = 0.0
+    dropped_bursts: int = 0
+
+    @property
+    def medians_ms(self) -> list[float]:
+        """Median of each process."""
+        return [statistics.median(times) for times in self.processes_ms if times]
+
+    @property
+    def median_ms(self) -> float:
+        """Median of the process medians."""
+        return statistics.median(self.medians_ms)
+
+
+class _Worker:
+    """A peer's process and the two pipes to it."""
+
+    def __init__(self, peer: str, arguments: Sequence[str], threads: int) -> None:
+        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, "-m", "differseg.bench.worker", peer, *arguments]
+        self.peer = peer
+        self.process = subprocess.Popen(
+            [*command, "--threads", str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        self.description = self._read()["ready"]
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                return json.loads(line)
+        status = self.process.wait()
+        raise CheckFailedError(f"bench: the process of '{self.peer}' ended with status {status}")
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Send one command and wait for its answer."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> float:
+        """End the process; returns its peak memory in MiB."""
+        peak_mib = float(self.ask("quit")["peak_mib"])
+        self.process.communicate()
+        return peak_mib
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def _busy_s() -> float | None:
+    """CPU seconds that the whole machine has worked, None where /proc/stat is not there."""
+    try:
+        with open("/proc/stat") as stat:
+            ticks = [int(word) for word in stat.readline().split()[1:9]]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = ticks
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _burst(worker: _Worker, frames: int, into: PeerTimes, times_ms: list[float]) -> None:
+    busy, start = _busy_s(), time.perf_counter()
+    answer = worker.ask(f"burst {frames}")
+    wall_s, after = time.perf_counter() - start, _busy_s()
+    if busy is not None and after is not None:
+        outside_cores = (after - busy - answer["cpu_s"]) / wall_s
+        if outside_cores > MAX_OUTSIDE_CORES:
+            into.dropped_bursts += 1
+            return
+    times_ms.extend(answer["ms"])
+    for stages in answer["stages"]:
+        for name, value in stages.items():
+            into.stages_ms.setdefault(name, []).append(value)
+
+
+def measure(
+    peers: dict[str, Sequence[str]],
+    *,
+    frames: int,
+    bursts: int,
+    rounds: int,
+    threads: int,
+    progress: Callable[[int], None],
+) -> dict[str, PeerTimes]:
+    """Measure peers against each other.
+
+    Args:
+        peers: Peer name -> command-line arguments of its worker.
+        frames: Frames a burst.
+        bursts: Bursts a process, taken in turn with the other peers' bursts.
+        rounds: Fresh processes per peer.
+        threads: Threads of each engine.
+        progress: Called with the number of steps done (``rounds * (bursts + 1)`` in all).
+
+    Returns:
+        Peer name -> its times.
+
+    Raises:
+        CheckFailedError: A worker ended by itself, or every burst of a peer was disturbed.
+    """
+    times = {peer: PeerTimes() for peer in peers}
+    for _ in range(rounds):
+        workers: list[_Worker] = []
+        try:
+            for peer, arguments in peers.items():
+                workers.append(_Worker(peer, arguments, threads))
+                times[peer].description = workers[-1].description
+                times[peer].processes_ms.append([])
+            for worker in workers:
+                worker.ask(f"burst {max(3, frames // 4)}")  # warm-up, not counted
+            progress(1)
+            for turn in range(bursts):
+                order = workers if turn % 2 == 0 else workers[::-1]
+                for worker in order:
+                    into = times[worker.peer]
+                    _burst(worker, frames, into, into.processes_ms[-1])
+                progress(1)
+            for worker in workers:
+                into = times[worker.peer]
+                into.peak_mib = max(into.peak_mib, worker.close())
+        finally:
+            for worker in workers:
+                if worker.process.poll() is None:
+                    worker.kill()
+    for peer, measured in times.items():
+        if not measured.medians_ms:
+            raise CheckFailedError(
+                f"bench: other programs used more than {MAX_OUTSIDE_CORES} cores during all "
+                f"{measured.dropped_bursts} bursts of '{peer}'; close them and measure again"
+            )
+    return times
