@@ -1,0 +1,301 @@
+"""Ask NVIDIA's own ONNX parser and engine builder about a file, on a machine without a GPU.
+
+The PyPI package ``onnxruntime-ep-nv-tensorrt-rtx-cu13`` holds the TensorRT-RTX parser and its
+ahead-of-time builder, which compiles on the CPU.  :func:`build` drives them in a child process
+(:mod:`differseg.export.rtx_worker`), so that a crash of native code is a report and not a dead
+program.
+
+A pass proves that this TensorRT-RTX version parses the file and compiles an engine from it.  It
+does not prove speed, numerical parity, or acceptance by the separate TensorRT product on a Jetson,
+which shares the interface and much of the parser; :mod:`differseg.export.lint` covers those.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from differseg.errors import InputError, MissingComponentError
+from differseg.export.rtx_abi import TESTED_VERSIONS
+
+PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
+INSTALL_HINT = "pip install 'differseg[rtx]'"
+TIMEOUT_S = 900.0
+
+Status = Literal["built", "refused", "build_failed", "crashed", "timeout"]
+Profiles = Mapping[str, Sequence[Sequence[int]]]
+
+
+@dataclass(frozen=True)
+class NodeError:
+    """What NVIDIA's parser says about one node that it refuses."""
+
+    node: int
+    name: str
+    op: str
+    code: str
+    description: str
+    functions: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        where = f"node {self.node} {self.name!r} ({self.op})"
+        inside = f" in function {' > '.join(self.functions)}" if self.functions else ""
+        return f"{where}{inside}: {self.description} [{self.code}]"
+
+
+@dataclass(frozen=True)
+class RtxReport:
+    """The outcome of one parse and build.
+
+    Attributes:
+        status: ``built``; ``refused`` by the parser; ``build_failed``; or the child process
+            ``crashed`` or ran into the ``timeout``.
+        version: Library version, such as 1.7.1.
+        reason: One line on a failure, empty on a success.
+        errors: Per-node errors of the parser.
+        layers, layer_types: What the parser made of the graph.
+        engine_bytes: Size of the compiled engine.
+        memory: ``weights``, ``scratch`` and ``activation`` bytes as the builder reports them.
+        parse_s, build_s: Seconds spent.
+        log: Warnings and errors of the library.
+    """
+
+    status: Status
+    version: str = ""
+    reason: str = ""
+    errors: tuple[NodeError, ...] = ()
+    layers: int = 0
+    layer_types: dict[str, int] = field(default_factory=dict)
+    inputs: tuple[dict[str, Any], ...] = ()
+    outputs: tuple[dict[str, Any], ...] = ()
+    engine_bytes: int = 0
+    memory: dict[str, int] = field(default_factory=dict)
+    parse_s: float = 0.0
+    build_s: float = 0.0
+    log: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether an engine was built."""
+        return self.status == "built"
+
+
+@dataclass(frozen=True)
+class Libraries:
+    """Paths of the core library and of the ONNX parser."""
+
+    core: Path
+    parser: Path
+
+
+def find_libraries() -> Libraries:
+    """Find the installed TensorRT-RTX libraries.
+
+    Raises:
+        MissingComponentError: Another platform, or the package is not installed.
+    """
+    if not (sys.platform == "linux" and platform.machine() in ("x86_64", "AMD64")):
+        raise MissingComponentError(
+            "NVIDIA's parser without a GPU exists for Linux on x86-64 only, this is "
+            f"{sys.platform} on {platform.machine()}; run 'differseg check --real' on a workstation"
+        )
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise MissingComponentError(
+            f"NVIDIA's parser and builder (package {PACKAGE}) is not installed; "
+            f"install it with: {INSTALL_HINT}"
+        )
+    folder = Path(found.submodule_search_locations[0])
+    return Libraries(
+        core=_newest(folder, "libtensorrt_rtx"),
+        parser=_newest(folder, "libtensorrt_onnxparser_rtx"),
+    )
+
+
+def is_available() -> bool:
+    """Whether :func:`build` can run on this machine."""
+    try:
+        find_libraries()
+    except MissingComponentError:
+        return False
+    return True
+
+
+def build(
+    path: Path | str,
+    *,
+    profiles: Profiles | None = None,
+    threads: int | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> RtxReport:
+    """Parse an ONNX file and compile an engine from it; the engine itself is discarded.
+
+    Args:
+        path: The ONNX file.
+        profiles: Min, opt and max shape of every dynamic input.
+        threads: Threads of the builder; its own choice by default.
+        timeout_s: Limit for the child process, seconds.
+
+    Raises:
+        InputError: There is no such file.
+        MissingComponentError: The package is not installed, or it is a version whose binary
+            interface does not pass the self-test.
+    """
+    libraries, model = find_libraries(), Path(path)
+    if not model.is_file():
+        raise InputError(f"{model}: there is no such file")
+    request = {
+        "core": str(libraries.core),
+        "parser": str(libraries.parser),
+        "profiles": {name: [list(s) for s in shapes] for name, shapes in (profiles or {}).items()},
+        "threads": threads,
+    }
+    version = _self_tested_version(libraries)
+    if version is None:
+        raise MissingComponentError(
+            f"{PACKAGE} in {libraries.core.parent} is a version that differseg does not know and "
+            "its self-test failed; install the tested one: "
+            "pip install 'onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0'"
+        )
+    return _run_worker(request | {"model": str(model.resolve())}, timeout_s)
+
+
+def _newest(folder: Path, stem: str) -> Path:
+    """Return the real shared object of the highest version (short names may be text stubs)."""
+    real = [path for path in folder.glob(f"{stem}.so*") if _is_elf(path)]
+    if not real:
+        raise MissingComponentError(
+            f"{folder}: the installed {PACKAGE} holds no {stem}.so; reinstall it with: "
+            f"{INSTALL_HINT}"
+        )
+    return max(real, key=lambda p: [int(n) for n in re.findall(r"\d+", p.name.split(".so")[1])])
+
+
+def _is_elf(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+@functools.cache
+def _self_tested_version(libraries: Libraries) -> int | None:
+    """Return the library's version when its binary interface is the one that we call.
+
+    A version outside ``TESTED_VERSIONS`` must parse and build a tiny model with known answers:
+    a wrong table position shows as a crash or a wrong name, shape, type or layer.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "probe.onnx"
+        model.write_bytes(_probe_model())
+        paths = {"core": str(libraries.core), "parser": str(libraries.parser)}
+        version = _library_version(paths)
+        if version in TESTED_VERSIONS:
+            return version
+        shapes = [[1, 3, 4, 4], [2, 3, 4, 4], [4, 3, 4, 4]]
+        report = _run_worker(paths | {"model": str(model), "profiles": {"x": shapes}}, 120.0)
+    expected_in = {"name": "x", "shape": [-1, 3, 4, 4], "dtype": "float32"}
+    expected_out = {"name": "y", "shape": [-1, 3, 4, 4], "dtype": "float16"}
+    kinds = report.layer_types
+    agrees = (
+        report.passed
+        and report.inputs == (expected_in,)
+        and report.outputs == (expected_out,)
+        and (kinds.get("activation"), kinds.get("unary"), kinds.get("cast")) == (2, 1, 1)
+        and report.engine_bytes > 500
+    )
+    return version if agrees else None
+
+
+def _library_version(paths: dict[str, str]) -> int:
+    """Ask the library for its version through a request that stops right after."""
+    facts = _collect(paths | {"model": ""}, 120.0)[0]
+    return int(facts.get("version", 0))
+
+
+def _probe_model() -> bytes:
+    """Return an ONNX file of ``y = half(relu(-sigmoid(x)))`` with a dynamic batch."""
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("Sigmoid", ["x"], ["a"]),
+        helper.make_node("Neg", ["a"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Cast", ["c"], ["y"], to=TensorProto.FLOAT16),
+    ]
+    shape = ["n", 3, 4, 4]
+    graph = helper.make_graph(
+        nodes,
+        "probe",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, shape)],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
+
+
+def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], str, bool]:
+    """Run the worker; returns its facts, how it ended, and whether it ran out of time."""
+    command = [sys.executable, "-X", "utf8", "-m", "differseg.export.rtx_worker"]
+    late, ending = False, ""
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(request).encode(), capture_output=True, timeout=timeout_s
+        )
+        output = done.stdout
+        if done.returncode:
+            ending = _ending(done.returncode, done.stderr)
+    except subprocess.TimeoutExpired as expired:
+        output, late = expired.stdout or b"", True
+    facts: dict[str, Any] = {"stage": "start", "log": []}
+    for line in output.decode("utf-8", "replace").splitlines():
+        try:
+            fact = json.loads(line)
+        except ValueError:  # the last line of a process that was killed while it wrote
+            continue
+        if "log" in fact:
+            facts["log"].append(fact.pop("log"))
+        facts.update(fact)
+    return facts, ending, late
+
+
+def _ending(code: int, stderr: bytes) -> str:
+    names = {int(s): s.name for s in signal.Signals}
+    how = names.get(-code, f"exit status {code}")
+    tail = " ".join(stderr.decode("utf-8", "replace").split())[-300:]
+    return f"{how}; {tail}" if tail else how
+
+
+def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
+    """Run one request and turn its facts into a report, whatever happened to the process."""
+    facts, ending, late = _collect(request, timeout_s)
+    status, reason = facts.get("status"), facts.get("reason", "")
+    if late:
+        status, reason = "timeout", f"no answer within {timeout_s:g} s during {facts['stage']}"
+    elif status is None:
+        status, reason = "crashed", f"native code ended with {ending} during {facts['stage']}"
+    errors = tuple(NodeError(**error) for error in facts.get("errors", ()))
+    if status != "built" and not reason:
+        spoken = [line for line in facts["log"] if line.startswith(("error", "internal_error"))]
+        reason = str(errors[0]) if errors else " | ".join(spoken) or "no message from the library"
+    number = facts.get("version", 0)
+    same_name = ("layers", "layer_types", "engine_bytes", "memory", "parse_s", "build_s")
+    return RtxReport(
+        status=status,
+        version=f"{number // 10000}.{number // 100 % 100}.{number % 100}" if number else "",
+        reason=reason,
+        errors=errors,
+        inputs=tuple(facts.get("inputs", ())),
+        outputs=tuple(facts.get("outputs", ())),
+        log=tuple(facts["log"]),
+        **{name: facts[name] for name in same_name if name in facts},
+    )
