@@ -158,17 +158,18 @@ def build(
     request = {
         "core": str(libraries.core),
         "parser": str(libraries.parser),
+        "model": str(model.resolve()),
         "profiles": {name: [list(s) for s in shapes] for name, shapes in (profiles or {}).items()},
         "threads": threads,
     }
-    version = _self_tested_version(libraries)
-    if version is None:
+    report = _run_worker(request, timeout_s)
+    if report.version not in TESTED_VERSIONS and not _passes_self_test(libraries):
         raise MissingComponentError(
-            f"{PACKAGE} in {libraries.core.parent} is a version that differseg does not know and "
+            f"{libraries.core}: differseg does not know this version ({report.version or '?'}) and "
             "its self-test failed; install the tested one: "
-            "pip install 'onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0'"
+            "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"
         )
-    return _run_worker(request | {"model": str(model.resolve())}, timeout_s)
+    return report
 
 
 def _newest(folder: Path, stem: str) -> Path:
@@ -188,38 +189,26 @@ def _is_elf(path: Path) -> bool:
 
 
 @functools.cache
-def _self_tested_version(libraries: Libraries) -> int | None:
-    """Return the library's version when its binary interface is the one that we call.
+def _passes_self_test(libraries: Libraries) -> bool:
+    """Whether the library's binary interface is the one that we call.
 
-    A version outside ``TESTED_VERSIONS`` must parse and build a tiny model with known answers:
-    a wrong table position shows as a crash or a wrong name, shape, type or layer.
+    It must parse and build a tiny model with known answers: a wrong table position shows as a
+    crash or as a wrong name, shape, type or layer.
     """
+    shapes = [[1, 3, 4, 4], [2, 3, 4, 4], [4, 3, 4, 4]]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "probe.onnx"
         model.write_bytes(_probe_model())
-        paths = {"core": str(libraries.core), "parser": str(libraries.parser)}
-        version = _library_version(paths)
-        if version in TESTED_VERSIONS:
-            return version
-        shapes = [[1, 3, 4, 4], [2, 3, 4, 4], [4, 3, 4, 4]]
-        report = _run_worker(paths | {"model": str(model), "profiles": {"x": shapes}}, 120.0)
-    expected_in = {"name": "x", "shape": [-1, 3, 4, 4], "dtype": "float32"}
-    expected_out = {"name": "y", "shape": [-1, 3, 4, 4], "dtype": "float16"}
+        request = {"core": str(libraries.core), "parser": str(libraries.parser)}
+        report = _run_worker(request | {"model": str(model), "profiles": {"x": shapes}}, 120.0)
     kinds = report.layer_types
-    agrees = (
+    return (
         report.passed
-        and report.inputs == (expected_in,)
-        and report.outputs == (expected_out,)
+        and report.inputs == ({"name": "x", "shape": [-1, 3, 4, 4], "dtype": "float32"},)
+        and report.outputs == ({"name": "y", "shape": [-1, 3, 4, 4], "dtype": "float16"},)
         and (kinds.get("activation"), kinds.get("unary"), kinds.get("cast")) == (2, 1, 1)
         and report.engine_bytes > 500
     )
-    return version if agrees else None
-
-
-def _library_version(paths: dict[str, str]) -> int:
-    """Ask the library for its version through a request that stops right after."""
-    facts = _collect(paths | {"model": ""}, 120.0)[0]
-    return int(facts.get("version", 0))
 
 
 def _probe_model() -> bytes:
@@ -287,15 +276,15 @@ def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
     if status != "built" and not reason:
         spoken = [line for line in facts["log"] if line.startswith(("error", "internal_error"))]
         reason = str(errors[0]) if errors else " | ".join(spoken) or "no message from the library"
-    number = facts.get("version", 0)
-    same_name = ("layers", "layer_types", "engine_bytes", "memory", "parse_s", "build_s")
+    copied = (
+        "version", "layers", "layer_types", "engine_bytes", "memory", "parse_s", "build_s",
+    )  # fmt: skip
     return RtxReport(
         status=status,
-        version=f"{number // 10000}.{number // 100 % 100}.{number % 100}" if number else "",
         reason=reason,
         errors=errors,
         inputs=tuple(facts.get("inputs", ())),
         outputs=tuple(facts.get("outputs", ())),
         log=tuple(facts["log"]),
-        **{name: facts[name] for name in same_name if name in facts},
+        **{name: facts[name] for name in copied if name in facts},
     )

@@ -13,8 +13,8 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-TESTED_VERSIONS = frozenset({10701})
-"""``getInferLibVersion()`` of the libraries whose tables were checked (1.7.1)."""
+TESTED_VERSIONS = frozenset({"1.7.1"})
+"""Libraries whose tables were checked method by method."""
 
 Table = dict[str, tuple[int, str]]
 """Method -> (position, signature).  The first letter of a signature is the result: ``v`` nothing,
@@ -69,6 +69,11 @@ LAYER_TYPES = tuple(
     "rotary_embedding kvcache_update moe dist_collective".split()
 )
 SEVERITIES = ("internal_error", "error", "warning", "info", "verbose")
+
+
+def version_text(number: int) -> str:
+    """Return ``getInferLibVersion()``, such as 10701, as text: 1.7.1."""
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
 def name_of(names: tuple[str, ...], number: int) -> str:

@@ -1,8 +1,8 @@
 """The child process in which NVIDIA's parser and builder run.
 
-``python -m differseg.export.rtx_worker`` reads one JSON request from standard input and writes facts as
-they become known, one JSON object a line, so that the parent knows how far a process came that
-crashed.  Whatever the native code prints goes to standard error.  The parent is
+``python -m differseg.export.rtx_worker`` reads one JSON request from standard input and writes
+facts as they become known, one JSON object a line, so that the parent knows how far a process came
+that crashed.  Whatever the native code prints goes to standard error.  The parent is
 :mod:`differseg.export.rtx`.
 """
 
@@ -131,7 +131,7 @@ def run(request: dict[str, Any], emit: Emit) -> None:
     """Parse and build one model; every fact, the final ``status`` too, goes through ``emit``."""
     core, onnx_parser = _load(request["core"], request["parser"])
     version = core.getInferLibVersion()
-    emit(version=version)
+    emit(version=abi.version_text(version))
     memory: dict[str, int] = {}
 
     def sink(severity: int, text: str) -> None:
