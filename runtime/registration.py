@@ -1,0 +1,280 @@
+"""Bring the thermal camera's frames into the RGB camera's view, by a homography from a file.
+
+Convention: the 3x3 matrix maps moving (thermal) pixel coordinates ``(x, y, 1)`` to fixed (RGB)
+pixel coordinates, up to scale; x to the right, y down, pixel centres at integers (the upper-left
+pixel's centre is (0, 0), its corner (-0.5, -0.5)).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import InputError, ManifestError
+from differseg.schema import from_plain, to_plain
+
+SCHEMA = 1
+"""Version of the file's layout."""
+
+SizeWh = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The file as JSON."""
+
+    matrix: tuple[tuple[float, ...], ...]
+    moving_size_wh: tuple[int, int]
+    fixed_size_wh: tuple[int, int]
+    moving: str = "thermal"
+    fixed: str = "rgb"
+    kind: Literal["homography"] = "homography"
+    schema: Literal[1] = 1
+
+
+class Registration:
+    """A homography between two cameras, and the warp that it asks for.
+
+    Frames of another size than the file's are taken when the aspect is the same (the same
+    sensor, scaled); the matrix is then scaled with them.
+
+    Args:
+        matrix: (3, 3) float64, moving to fixed pixel coordinates.
+        moving_size_wh: Width and height of the moving camera's frames in pixels.
+        fixed_size_wh: Width and height of the fixed camera's frames in pixels.
+        moving: Name of the moving camera.
+        fixed: Name of the fixed camera.
+
+    Raises:
+        InputError: The matrix is not 3x3, not finite, singular, or sends a part of the image
+            through infinity; or a size is not positive.
+    """
+
+    def __init__(
+        self,
+        matrix: npt.ArrayLike,
+        moving_size_wh: SizeWh,
+        fixed_size_wh: SizeWh,
+        *,
+        moving: str = "thermal",
+        fixed: str = "rgb",
+    ) -> None:
+        self.matrix = _checked_matrix(matrix, moving_size_wh, fixed_size_wh)
+        self.matrix.flags.writeable = False
+        self.moving_size_wh = moving_size_wh
+        self.fixed_size_wh = fixed_size_wh
+        self.moving = moving
+        self.fixed = fixed
+        self._maps_for: tuple[SizeWh, SizeWh] | None = None
+        self._maps: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
+        self._valid: npt.NDArray[np.bool_] | None = None
+
+    def __repr__(self) -> str:
+        width, height = self.moving_size_wh
+        return f"Registration({self.moving} {width}x{height} -> {self.fixed} {self.fixed_size_wh})"
+
+    @classmethod
+    def identity(cls, moving_size_wh: SizeWh, fixed_size_wh: SizeWh | None = None) -> Registration:
+        """Return the registration of two cameras with the same view, stretched to one size."""
+        fixed_size_wh = fixed_size_wh or moving_size_wh
+        return cls(_scaling(moving_size_wh, fixed_size_wh), moving_size_wh, fixed_size_wh)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Registration:
+        """Read a registration file.
+
+        Raises:
+            InputError: The file is missing, not JSON, of another schema, or has a wrong field.
+        """
+        path = Path(path)
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(
+                f"registration {path}: cannot be read ({error.strerror or error})"
+            ) from None
+        except ValueError as error:
+            raise InputError(f"registration {path}: not valid JSON ({error})") from None
+        try:
+            parsed = from_plain(_Document, document)
+            return cls(
+                parsed.matrix,
+                parsed.moving_size_wh,
+                parsed.fixed_size_wh,
+                moving=parsed.moving,
+                fixed=parsed.fixed,
+            )
+        except (ManifestError, InputError) as error:
+            raise InputError(f"registration {path}: {error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Write the file that :meth:`load` reads; the same registration gives the same text."""
+        rows = tuple(tuple(float(value) for value in row) for row in self.matrix)
+        document = _Document(
+            matrix=rows,
+            moving_size_wh=self.moving_size_wh,
+            fixed_size_wh=self.fixed_size_wh,
+            moving=self.moving,
+            fixed=self.fixed,
+        )
+        text = json.dumps(to_plain(document), indent=2, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def scaled_matrix(
+        self, moving_size_wh: SizeWh, fixed_size_wh: SizeWh
+    ) -> npt.NDArray[np.float64]:
+        """Return the (3, 3) matrix for frames of these sizes.
+
+        Convention: as the module; sizes scale about the image's corner, so a pixel centre ``x``
+        goes to ``(x + 0.5) * s - 0.5``.
+
+        Raises:
+            InputError: A size has another aspect than the file's.
+        """
+        _check_aspect(self.moving, self.moving_size_wh, moving_size_wh)
+        _check_aspect(self.fixed, self.fixed_size_wh, fixed_size_wh)
+        to_fixed = _scaling(self.fixed_size_wh, fixed_size_wh)
+        from_moving = _scaling(moving_size_wh, self.moving_size_wh)
+        return to_fixed @ self.matrix @ from_moving
+
+    def warp(
+        self,
+        image: npt.NDArray[Any],
+        fixed_size_wh: SizeWh | None = None,
+        out: npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
+        """Show a moving camera's frame in the fixed camera's view, bilinearly.
+
+        Where the moving camera does not reach, the nearest edge value is repeated: a constant
+        would be a false cold object with a sharp edge, which the network would outline, and would
+        pull the percentiles of the thermal policy.  :meth:`valid` says which pixels are measured.
+
+        Args:
+            image: (H, W) or (H, W, C), uint8, uint16 or float32; 16 bit stays 16 bit.
+            fixed_size_wh: Width and height of the fixed camera's frames; the file's when None.
+            out: Array of the result's shape and dtype to write into; a new one when None.
+
+        Returns:
+            (Hf, Wf) or (Hf, Wf, C), dtype of ``image``.
+
+        Raises:
+            InputError: The frame's aspect is not the file's.
+        """
+        fixed_size_wh = fixed_size_wh or self.fixed_size_wh
+        coordinates, fractions = self._prepare((image.shape[1], image.shape[0]), fixed_size_wh)
+        return cv2.remap(
+            image,
+            coordinates,
+            fractions,
+            cv2.INTER_LINEAR,
+            dst=out,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+
+    def valid(
+        self, moving_size_wh: SizeWh | None = None, fixed_size_wh: SizeWh | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """Return (Hf, Wf) bool: True where the moving camera sees the fixed camera's pixel."""
+        self._prepare(moving_size_wh or self.moving_size_wh, fixed_size_wh or self.fixed_size_wh)
+        assert self._valid is not None
+        return self._valid
+
+    @property
+    def coverage(self) -> float:
+        """Part of the fixed view that the moving camera sees, 0..1."""
+        return float(self.valid().mean())
+
+    def _prepare(
+        self, moving_size_wh: SizeWh, fixed_size_wh: SizeWh
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the fixed-point maps for these sizes, computed once."""
+        key = (moving_size_wh, fixed_size_wh)
+        if self._maps is None or self._maps_for != key:
+            inverse = np.linalg.inv(self.scaled_matrix(*key))
+            x_px, y_px = _project_grid(inverse, fixed_size_wh)
+            width, height = moving_size_wh
+            self._valid = (
+                (x_px > -0.5) & (x_px < width - 0.5) & (y_px > -0.5) & (y_px < height - 0.5)
+            )
+            # Fixed-point maps (1/32 px) are about twice as fast as float maps; clipping keeps
+            # far-away coordinates from overflowing their 16 bits.
+            self._maps = cv2.convertMaps(
+                np.clip(x_px, -1, width).astype(np.float32),
+                np.clip(y_px, -1, height).astype(np.float32),
+                cv2.CV_16SC2,
+            )
+            self._maps_for = key
+        return self._maps
+
+
+def _scaling(from_wh: SizeWh, to_wh: SizeWh) -> npt.NDArray[np.float64]:
+    """Return the matrix that stretches pixel coordinates from one size to another.
+
+    Convention: pixel centres at integers, so ``x -> (x + 0.5) * s - 0.5``.
+    """
+    sx, sy = to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]
+    return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]], np.float64)
+
+
+def _project_grid(
+    matrix: npt.NDArray[np.float64], size_wh: SizeWh
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return x and y, (H, W) each, of every pixel of a grid sent through ``matrix``."""
+    width, height = size_wh
+    x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
+    # A pixel on or behind the horizon has no place in the moving image: send it outside.
+    behind = w * np.sign(matrix[2, 2]) < 1e-9
+    w = np.where(behind, 1.0, w)
+    x_px = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w
+    y_px = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / w
+    return np.where(behind, -1e6, x_px), np.where(behind, -1e6, y_px)
+
+
+def _check_aspect(camera: str, stated_wh: SizeWh, actual_wh: SizeWh) -> None:
+    """Refuse a frame that is not the stated one scaled (one pixel of rounding allowed)."""
+    scale = max(actual_wh[0] / stated_wh[0], actual_wh[1] / stated_wh[1])
+    off_px = max(abs(stated_wh[i] * scale - actual_wh[i]) for i in (0, 1))
+    if off_px > 1.0:
+        raise InputError(
+            f"registration: {camera} frames are {actual_wh[0]}x{actual_wh[1]}, but the file is for "
+            f"{stated_wh[0]}x{stated_wh[1]}, another aspect; register the cameras again"
+        )
+
+
+def _checked_matrix(
+    matrix: npt.ArrayLike, moving_size_wh: SizeWh, fixed_size_wh: SizeWh
+) -> npt.NDArray[np.float64]:
+    """Return the matrix scaled to ``[2, 2] = 1``, or say why it is no view of a camera."""
+    for name, size in (("moving_size_wh", moving_size_wh), ("fixed_size_wh", fixed_size_wh)):
+        if not (len(size) == 2 and all(1 <= side <= 32000 for side in size)):
+            raise InputError(f"{name}: expected width and height in 1..32000, got {list(size)}")
+    try:
+        result = np.array(matrix, np.float64)
+    except (TypeError, ValueError):
+        result = np.empty(0)
+    if result.shape != (3, 3):
+        raise InputError(f"matrix: expected 3x3 numbers, got {np.shape(result)}")
+    if not np.isfinite(result).all():
+        raise InputError("matrix: expected finite numbers, got NaN or infinity")
+    if abs(result[2, 2]) < 1e-12:
+        raise InputError("matrix: the last element is 0, the image's origin goes to infinity")
+    result = result / result[2, 2]
+    width, height = moving_size_wh
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
+    w = corners @ result[2, :2] + 1.0
+    # Judged in units of the images, so that a matrix between sizes far apart is not "singular".
+    unit = np.diag([1 / fixed_size_wh[0], 1 / fixed_size_wh[1], 1.0])
+    determinant = float(np.linalg.det(unit @ result @ np.diag([width, height, 1.0])))
+    if not math.isfinite(determinant) or abs(determinant) < 1e-6:
+        raise InputError(f"matrix: singular (determinant {determinant:.1e} in image units)")
+    if (w <= 0).any():
+        raise InputError("matrix: a corner of the moving image goes through infinity")
+    return result

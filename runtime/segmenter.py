@@ -1,0 +1,245 @@
+"""A model file and frames in, a mask out: ``Segmenter(model_file)(rgb=..., thermal=...)``."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import CheckFailedError, InputError, ModelFileError
+from differseg.manifest import ClassSpec, Manifest
+from differseg.runtime.backends import BackendName, open_backend
+from differseg.runtime.preprocess import ColorOrder, InputPreparer, resize
+
+_LOG = logging.getLogger("differseg.runtime")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one pair of frames gave.
+
+    ``mask`` and ``probability`` are the segmenter's own buffers and change at its next call;
+    :meth:`copy` gives a result that stays.
+    """
+
+    mask: npt.NDArray[np.uint8]
+    """(H, W) uint8 class ids, at the size of the first frame (rgb where the model has it)."""
+    probability: npt.NDArray[np.float32]
+    """(Hm, Wm) float32 in 0..1, probability of the foreground class at the model's size."""
+    timings_ms: dict[str, float]
+    """Milliseconds of the stages ``prepare``, ``infer`` and ``post``."""
+    classes: tuple[ClassSpec, ...]
+    """Classes of the ids, from the manifest."""
+    coverage: float
+    """Part of the mask's pixels that are foreground, 0..1."""
+
+    def copy(self) -> Result:
+        """Return the same result with arrays of its own."""
+        return replace(
+            self,
+            mask=self.mask.copy(),
+            probability=self.probability.copy(),
+            timings_ms=dict(self.timings_ms),
+        )
+
+
+class Segmenter:
+    """Segment frames with one model file; everything else it needs stands in the file.
+
+    The probability map is resized to the frame (bilinear when it grows, area average when it
+    shrinks) and then compared with the threshold, which gives smoother outlines than resizing a
+    mask.  All buffers are allocated at the first call and when a frame size changes.  One
+    segmenter belongs to one thread at a time, because its results share its buffers.
+
+    Args:
+        model_file: An .onnx file written by ``differseg export``.
+        backend: Inference engine; ``auto`` chooses and gives its reason in ``backend.reason``.
+        threads: Processor threads; None takes one per core that this process may use.
+        color_order: Order of the colour channels in the frames; OpenCV captures BGR.
+        threshold: Probability from which a pixel is foreground; None takes the manifest's.
+
+    Raises:
+        ModelFileError, ManifestError: The file cannot be used; the text says why.
+        MissingComponentError: The engine is not installed.
+        InputError: A wrong argument.
+
+    Example:
+        >>> with Segmenter("model.onnx", color_order="BGR") as segmenter:  # doctest: +SKIP
+        ...     result = segmenter(rgb=frame, thermal=thermal)
+        ...     result.mask.shape
+        (480, 640)
+    """
+
+    def __init__(
+        self,
+        model_file: str | Path,
+        backend: BackendName = "auto",
+        threads: int | None = None,
+        color_order: ColorOrder = "RGB",
+        threshold: float | None = None,
+    ) -> None:
+        if threshold is not None and not 0 < threshold < 1:
+            raise InputError(f"threshold: expected a value between 0 and 1, got {threshold}")
+        self.model_file = Path(model_file)
+        self.backend = open_backend(model_file, backend, threads)
+        self.threshold = self.manifest.threshold if threshold is None else threshold
+        self._background, self._foreground = _binary_ids(self.model_file, self.manifest)
+        self._preparers = {
+            spec.modality: InputPreparer(spec, color_order=color_order)
+            for spec in self.manifest.inputs
+        }
+        self._names = {spec.modality: spec.name for spec in self.manifest.inputs}
+        self._output = self.backend.outputs[self.manifest.outputs[0].name]
+        # A view where the network gives float32: its output buffer is the result's.
+        self._probability = self._output[0, 0].astype(np.float32, copy=False)
+        self._full = np.empty((0, 0), np.float32)
+        self._mask = np.empty((0, 0), np.uint8)
+        self.warning: str | None = None
+        """One line about the model itself, such as untrained weights; logged once."""
+        if self.manifest.weights.source.startswith("random"):
+            self.warning = (
+                f"model {self.model_file}: its weights are random (never trained), "
+                "so the masks mean nothing"
+            )
+            _LOG.warning(self.warning)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model file says about itself."""
+        return self.backend.manifest
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Keywords that a call needs, in the model's order."""
+        return tuple(self._preparers)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings so far, of the model and of its thermal policy, one line each."""
+        mappers = [p.mapper for p in self._preparers.values() if p.mapper is not None]
+        texts = [self.warning, *(mapper.warning for mapper in mappers)]
+        return tuple(text for text in texts if text is not None)
+
+    def __call__(
+        self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any] | None
+    ) -> Result:
+        """Segment one frame, or one pair of frames of the same view.
+
+        Args:
+            timestamp_s: Capture time of the thermal frame in seconds on a steady clock, for the
+                thermal policy's smoothing; None treats the frames as single images.
+            frames: One array per modality of the model.  ``rgb``, ``flow``: (H, W, 3) uint8 in
+                ``color_order``; ``thermal``: (H, W) uint8 or uint16; ``depth``: (H, W).  Any
+                size: frames are stretched to the model's size, and sizes may differ between
+                modalities and from call to call.
+
+        Returns:
+            The result; its arrays are overwritten by the next call.
+
+        Raises:
+            InputError: A modality too many or too few, or an image that cannot be used.
+            CheckFailedError: The network gave NaN or infinity.
+        """
+        self._check_keywords(frames)
+        start_s = time.perf_counter()
+        for modality, preparer in self._preparers.items():
+            buffer = self.backend.inputs[self._names[modality]]
+            preparer.prepare(frames[modality], timestamp_s=timestamp_s, out=buffer)  # type: ignore[arg-type]
+        prepared_s = time.perf_counter()
+        self.backend.run()
+        inferred_s = time.perf_counter()
+        size_hw = frames[self.modalities[0]].shape[:2]  # type: ignore[union-attr]
+        coverage = self._postprocess(size_hw)
+        done_s = time.perf_counter()
+        return Result(
+            mask=self._mask,
+            probability=self._probability,
+            timings_ms={
+                "prepare": (prepared_s - start_s) * 1e3,
+                "infer": (inferred_s - prepared_s) * 1e3,
+                "post": (done_s - inferred_s) * 1e3,
+            },
+            classes=self.manifest.classes,
+            coverage=coverage,
+        )
+
+    def warmup(self, runs: int = 2) -> None:
+        """Run the network on zeros, so that the first real frame is not the slow one."""
+        for _ in range(runs):
+            self.backend.run()
+
+    def reset(self) -> None:
+        """Forget the thermal range remembered over time, for the next video."""
+        for preparer in self._preparers.values():
+            if preparer.mapper is not None:
+                preparer.mapper.reset()
+
+    def close(self) -> None:
+        """Give the engine's memory back; safe to call twice."""
+        self.backend.close()
+
+    def __enter__(self) -> Segmenter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_keywords(self, frames: dict[str, npt.NDArray[Any] | None]) -> None:
+        given = {name for name, frame in frames.items() if frame is not None}
+        if given != set(self._preparers):
+            raise InputError(
+                f"{self.manifest.model} takes {' and '.join(self.modalities)}, "
+                f"got {' and '.join(sorted(given)) or 'nothing'}"
+            )
+
+    def _postprocess(self, size_hw: tuple[int, int]) -> float:
+        """Fill the mask from the network's output; return the foreground's part."""
+        if self._output.dtype != np.float32:
+            np.copyto(self._probability, self._output[0, 0])
+        # One number tells NaN and infinity without a pass that allocates a boolean image.
+        if not math.isfinite(float(self._probability.sum(dtype=np.float32))):
+            raise CheckFailedError(
+                f"model {self.model_file}: the network's output holds NaN or infinity for this "
+                "frame; check the file with: differseg parity"
+            )
+        if self._mask.shape != size_hw:
+            self._mask = np.empty(size_hw, np.uint8)
+            self._full = np.empty(size_hw, np.float32)
+        full = self._probability
+        if full.shape != size_hw:
+            full = resize(full, size_hw, out=self._full)
+        np.greater_equal(full, np.float32(self.threshold), out=self._mask.view(np.bool_))
+        coverage = np.count_nonzero(self._mask) / self._mask.size
+        if (self._background, self._foreground) != (0, 1):
+            step = self._foreground - self._background
+            np.multiply(self._mask, step % 256, out=self._mask)
+            np.add(self._mask, self._background, out=self._mask)
+        return coverage
+
+
+def _binary_ids(path: Path, manifest: Manifest) -> tuple[int, int]:
+    """Return the ids of background and foreground; refuse outputs that are not binary."""
+    output = manifest.outputs[0]
+    if len(manifest.outputs) != 1 or output.kind != "probability" or output.shape[1] != 1:
+        raise ModelFileError(
+            f"model {path}: its output is {output.kind} {list(output.shape)}; this release runs "
+            "binary models, with one output 'probability' [1, 1, H, W]"
+        )
+    if len(manifest.classes) != 2:
+        raise ModelFileError(
+            f"model {path}: a binary output needs 2 classes, "
+            f"the manifest names {len(manifest.classes)}"
+        )
+    return manifest.classes[0].id, manifest.classes[1].id

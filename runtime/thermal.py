@@ -1,0 +1,203 @@
+"""Thermal images of any bit depth to the network's input in 0..1, by the policy in the manifest.
+
+A thermal camera gives 8-bit pictures with its own gain control, raw 14-bit counts, or centikelvin
+(TLinear); a network wants one range that does not jump.  ``fixed`` maps a span of centikelvin and
+keeps temperatures comparable between images; ``percentile`` follows the scene and works with any
+camera.  Nothing here divides by the data, so the result is finite whatever the image holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import InputError
+from differseg.manifest import ThermalPolicy
+
+_LOG = logging.getLogger("differseg.runtime")
+
+MIN_SPAN_U8 = 8.0
+"""Smallest span of an 8-bit image in counts; ``min_span_ck`` of the policy is for 16 bit."""
+
+_LEAST_VALID = 0.01
+"""With fewer than this part of the pixels off the end codes, the end codes count too."""
+
+
+def percentile_range(
+    image: npt.NDArray[Any], low_percentile: float, high_percentile: float
+) -> tuple[float, float]:
+    """Return two percentiles of an integer image, in counts, from its full histogram.
+
+    The end codes (0 and 255 or 65535) are left out: they are dead or saturated pixels, and a sky
+    at the end code would otherwise be one end of the range.  A code ``k`` is taken as spread
+    evenly over ``k - 0.5 .. k + 0.5``, so that the result moves smoothly when a few pixels
+    change, also where an 8-bit image holds only some tens of codes.
+
+    Args:
+        image: (H, W) uint8 or uint16, counts.
+        low_percentile: 0..100.
+        high_percentile: 0..100, above ``low_percentile``.
+    """
+    codes = 256 if image.dtype == np.uint8 else 65536
+    histogram = cv2.calcHist([image], [0], None, [codes], [0, codes]).ravel()
+    first, last = histogram[0], histogram[-1]
+    histogram[0] = histogram[-1] = 0.0
+    total = image.size - float(first) - float(last)
+    if total < _LEAST_VALID * image.size:
+        histogram[0], histogram[-1] = first, last
+        total = float(image.size)
+    # float32 counts whole numbers exactly up to 2**24 pixels; float64 needs no such limit.
+    below = np.cumsum(histogram, dtype=np.float64)
+    return (
+        _code_at(histogram, below, total * low_percentile / 100),
+        _code_at(histogram, below, total * high_percentile / 100),
+    )
+
+
+def _code_at(histogram: npt.NDArray[Any], below: npt.NDArray[Any], rank: float) -> float:
+    """Return the code below which ``rank`` pixels lie."""
+    code = int(np.searchsorted(below, max(rank, 1e-9)))
+    code = min(code, len(histogram) - 1)
+    count = float(histogram[code])
+    before = float(below[code]) - count
+    part = (rank - before) / count if count > 0 else 0.5
+    return code - 0.5 + min(max(part, 0.0), 1.0)
+
+
+class ThermalMapper:
+    """Map thermal images to 0..1 by one policy, steadily over the frames of a stream.
+
+    With time stamps, the range of a ``percentile`` policy follows the scene with the time
+    constant ``smoothing_s``: it moves by ``1 - exp(-dt / smoothing_s)`` of the way, so 9 and
+    60 frames a second give the same brightness course.  Without a time stamp a call neither uses
+    nor changes the remembered range.  One mapper belongs to one stream and one thread.
+
+    Example:
+        >>> mapper = ThermalMapper(ThermalPolicy(kind="fixed", low_ck=29000, high_ck=31000))
+        >>> mapper.map(np.full((2, 2), 30000, np.uint16)).tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
+    """
+
+    def __init__(self, policy: ThermalPolicy) -> None:
+        self.policy = policy
+        self.warning: str | None = None
+        """One line about a policy that this camera cannot honour; logged once."""
+        self.range: tuple[float, float] | None = None
+        """Counts that the last image's 0 and 1 stood for."""
+        self._state: tuple[float, float] | None = None
+        self._state_s = 0.0
+        self._state_dtype: np.dtype[Any] | None = None
+        self._plausible = False
+
+    def reset(self) -> None:
+        """Forget the remembered range, for the next stream."""
+        self._state = None
+
+    def map(
+        self,
+        image: npt.NDArray[Any],
+        timestamp_s: float | None = None,
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Map one image.
+
+        Args:
+            image: (H, W) uint8 counts, or uint16 counts or centikelvin.
+            timestamp_s: Capture time in seconds on any steady clock; None for a single image.
+            out: (H, W) float32 buffer to write into; a new array when None.
+
+        Returns:
+            (H, W) float32 in 0..1, always finite.
+
+        Raises:
+            InputError: Another dtype or shape, or a time stamp that is not finite.
+        """
+        _check(image, timestamp_s, out)
+        low, high = self._range_of(image, timestamp_s)
+        self.range = (low, high)
+        if out is None:
+            out = np.empty(image.shape, np.float32)
+        # Subtract first: offsets near 30000 would cost float32 digits if scaled before.
+        np.subtract(image, np.float32(low), out=out, dtype=np.float32)
+        np.multiply(out, np.float32(1.0 / (high - low)), out=out)
+        np.clip(out, 0.0, 1.0, out=out)
+        if self.policy.kind == "fixed" and not self._plausible:
+            self._check_plausible(image, out)
+        return out
+
+    def _range_of(self, image: npt.NDArray[Any], timestamp_s: float | None) -> tuple[float, float]:
+        """Return the counts of 0 and 1, at least the least span apart."""
+        if self.policy.kind == "fixed":
+            if image.dtype == np.uint16:
+                return self.policy.low_ck, self.policy.high_ck
+            self._warn(
+                "thermal: the model wants temperatures (fixed range "
+                f"{self.policy.low_ck:g}..{self.policy.high_ck:g} centikelvin) but the images are "
+                "8 bit; taking 0..255 as the range; use the camera's 16-bit mode"
+            )
+            self._plausible = True
+            return 0.0, 255.0
+        low, high = percentile_range(image, self.policy.low_percentile, self.policy.high_percentile)
+        if timestamp_s is not None:
+            low, high = self._smooth(low, high, timestamp_s, image.dtype)
+        least = MIN_SPAN_U8 if image.dtype == np.uint8 else max(self.policy.min_span_ck, 1.0)
+        if high - low < least:
+            middle = (low + high) / 2
+            low, high = middle - least / 2, middle + least / 2
+        return low, high
+
+    def _smooth(
+        self, low: float, high: float, timestamp_s: float, dtype: np.dtype[Any]
+    ) -> tuple[float, float]:
+        """Move the remembered range towards the image's own by the time that passed."""
+        elapsed_s = timestamp_s - self._state_s
+        if self._state is not None and self._state_dtype == dtype and elapsed_s >= 0:
+            tau_s = self.policy.smoothing_s
+            step = 1.0 - math.exp(-elapsed_s / tau_s) if tau_s > 0 else 1.0
+            low = self._state[0] + step * (low - self._state[0])
+            high = self._state[1] + step * (high - self._state[1])
+        # A clock that ran backwards (a looped video) or a new bit depth starts afresh.
+        self._state, self._state_s, self._state_dtype = (low, high), timestamp_s, dtype
+        return low, high
+
+    def _check_plausible(self, image: npt.NDArray[Any], mapped: npt.NDArray[np.float32]) -> None:
+        """Warn when a fixed range leaves nothing of the first image: not a radiometric camera."""
+        self._plausible = True
+        inside = np.count_nonzero((mapped > 0) & (mapped < 1))
+        if inside < 0.05 * mapped.size:
+            self._warn(
+                "thermal: nearly all values lie outside the model's fixed range "
+                f"{self.policy.low_ck:g}..{self.policy.high_ck:g} centikelvin (median "
+                f"{float(np.median(image)):g}); switch the camera to radiometric output (TLinear)"
+            )
+
+    def _warn(self, text: str) -> None:
+        if self.warning is None:
+            self.warning = text
+            _LOG.warning(text)
+
+
+def _check(
+    image: npt.NDArray[Any], timestamp_s: float | None, out: npt.NDArray[np.float32] | None
+) -> None:
+    if not isinstance(image, np.ndarray) or image.ndim != 2 or image.size == 0:
+        raise InputError(f"thermal: expected an image (H, W), got {_kind(image)}")
+    if image.dtype != np.uint8 and image.dtype != np.uint16:
+        raise InputError(
+            f"thermal: expected uint8 or uint16 (counts or centikelvin), got {_kind(image)}"
+        )
+    if timestamp_s is not None and not math.isfinite(timestamp_s):
+        raise InputError(f"thermal: time stamp is {timestamp_s}, expected finite seconds")
+    if out is not None and (out.shape != image.shape or out.dtype != np.float32):
+        raise InputError(f"thermal: out is {_kind(out)}, expected float32 {image.shape}")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return type(value).__name__
