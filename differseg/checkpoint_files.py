@@ -1,0 +1,134 @@
+"""Tensors by name out of a weights file, safely, with one line for every way it can be wrong."""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from differseg.errors import CheckpointError
+
+_STATE_KEYS = ("model_state_dict", "model")
+"""Where published snapshots keep the state dict: DifferSeg's authors, SAM 2."""
+
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_TRUNCATED = ("header too small", "invalid header length", "not fully covered")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the state dict in a ``.safetensors``, ``.pt`` or ``.pth`` file, on the CPU.
+
+    Raises:
+        CheckpointError: No file, another suffix, damaged, unsafe, or without a state dict.
+    """
+    _check_path(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)[0]
+    content = _read_pickle(path)
+    for key in _STATE_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f"checkpoint {path}: expected a state dict, got {_describe(content)}")
+    for key, value in content.items():
+        if not isinstance(value, Tensor):
+            raise CheckpointError(
+                f"checkpoint {path}: expected a state dict, bare or under '{_STATE_KEYS[0]}'; "
+                f"entry '{key}' is {_describe(value)}"
+            )
+    return dict(content)
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return the metadata of a ``.safetensors`` file; other files have none.
+
+    Raises:
+        CheckpointError: As for :func:`read_tensors`.
+    """
+    _check_path(path)
+    return _read_safetensors(path, tensors=False)[1] if path.suffix == ".safetensors" else {}
+
+
+def _check_path(path: Path) -> None:
+    if path.suffix not in (".safetensors", ".pt", ".pth"):
+        raise CheckpointError(
+            f"checkpoint {path}: expected a .safetensors, .pt or .pth file, got "
+            f"{repr(path.suffix) if path.suffix else 'no suffix'}"
+        )
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "there is no such file"
+        raise CheckpointError(f"checkpoint {path}: {what}")
+
+
+def _read_safetensors(
+    path: Path, *, tensors: bool = True
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            values = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
+            return values, file.metadata() or {}
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read: {error}") from None
+    except SafetensorError as error:
+        if any(sign in str(error) for sign in _TRUNCATED):
+            size = path.stat().st_size
+            raise CheckpointError(
+                f"checkpoint {path}: truncated or damaged at {size} bytes ({error}); copy it again"
+            ) from None
+        raise CheckpointError(f"checkpoint {path}: not a safetensors file ({error})") from None
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of formats that are refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = _REFUSED_GLOBAL.search(str(error))
+        name = refused[1] if refused else _first_global(path)
+        if name is None:
+            raise CheckpointError(f"checkpoint {path}: not a file that torch wrote") from None
+        raise CheckpointError(
+            f"checkpoint {path}: refused, it wants to call {name} when it is loaded and a "
+            "checkpoint may hold only tensors; ask for the state dict as .safetensors"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read: {error}") from None
+    except Exception as error:
+        # The unpickler meets random bytes with whatever its state leads to: KeyError, EOFError ...
+        reason = re.split(r"[.\n]", str(error), maxsplit=1)[0] or type(error).__name__
+        raise CheckpointError(
+            f"checkpoint {path}: truncated, damaged or not a file that torch wrote ({reason})"
+        ) from None
+
+
+def _first_global(path: Path) -> str | None:
+    """Return the first function or class that a plain pickle names, without running it."""
+    texts: list[str] = []
+    try:
+        with path.open("rb") as file:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")
+                if opcode.name == "STACK_GLOBAL":
+                    return ".".join(texts[-2:])
+                if isinstance(argument, str):
+                    texts.append(argument)
+    except ValueError:
+        return None
+    return None
+
+
+def _describe(value: Any) -> str:
+    """Name the kind of a value, for a message."""
+    if isinstance(value, Mapping):
+        return f"a dict with {', '.join(map(repr, list(value)[:3]))}" if value else "an empty dict"
+    return f"a {type(value).__name__}"

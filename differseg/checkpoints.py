@@ -1,0 +1,230 @@
+"""Weights in and out: safetensors that say which network they are, and published PyTorch files.
+
+A file of ours holds the state dict and, in its metadata, which model rebuilds the network.  A
+``.pt`` or ``.pth`` file is read with ``weights_only=True`` and nothing else: a pickle that wants
+to call a function is refused.  Loading is strict and happens after every check has passed, so a
+file that does not fit leaves the network as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from differseg.authors_names import differseg_name, sam2_name
+from differseg.checkpoint_files import metadata_of, read_tensors
+from differseg.errors import CheckpointError, DifferSegError, InputError
+from differseg.manifest import ThermalPolicy
+from differseg.schema import from_plain, to_plain
+
+if TYPE_CHECKING:
+    from differseg.models.spec import ModelSpec
+
+SCHEMA = 1
+METADATA_KEY = "differseg"
+
+_PUBLISHED_NAMES: dict[str, Callable[[str], str]] = {"differseg": differseg_name}
+"""For each system, its authors' name of one of our keys."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself.
+
+    ``create_model(model, **config)`` rebuilds the network; ``thermal_policy`` is what mapped
+    thermal images in training; ``trained_on`` names the data.
+    """
+
+    schema: int
+    model: str
+    config: dict[str, Any] = field(default_factory=dict)
+    thermal_policy: ThermalPolicy | None = None
+    trained_on: str | None = None
+
+
+def save_checkpoint(
+    path: str | Path, model: nn.Module, *, extra: dict[str, str] | None = None
+) -> None:
+    """Write the network's weights; the file appears complete or not at all.
+
+    Args:
+        path: Ends in ``.safetensors``; its folder is made when absent.
+        model: A network with ``spec``.
+        extra: ``thermal_policy`` (the policy as JSON) and ``trained_on`` enter the file's
+            :class:`CheckpointInfo`; other entries are stored beside it as they are.
+
+    Raises:
+        InputError: Another suffix.
+        CheckpointError: The file cannot be written.
+        ManifestError: ``thermal_policy`` is not a policy.
+    """
+    path, others = Path(path), dict(extra or {})
+    if path.suffix != ".safetensors":
+        raise InputError(f"checkpoint {path}: checkpoints are written as .safetensors")
+    policy, spec = others.pop("thermal_policy", None), _spec(model)
+    info = CheckpointInfo(
+        schema=SCHEMA,
+        model=spec.name,
+        config=spec.config,
+        thermal_policy=from_plain(ThermalPolicy, json.loads(policy)) if policy else None,
+        trained_on=others.pop("trained_on", None),
+    )
+    metadata = {**others, METADATA_KEY: json.dumps(to_plain(info))}
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, temporary, metadata=metadata)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"checkpoint {path}: cannot be written: {error}") from None
+
+
+def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+    """Load weights into a network, strictly.
+
+    Args:
+        path: A ``.safetensors`` file, or a ``.pt`` or ``.pth`` file with a state dict, bare or
+            under ``model_state_dict``; the names may be ours or the authors'.
+        model: The network to fill; None builds the one that the file names.
+
+    Returns:
+        ``model``, or the new network in training mode.
+
+    Raises:
+        CheckpointError: No file, a damaged or unsafe file, or the weights of another network.
+        MissingComponentError: The network that the file names needs a package that is absent.
+    """
+    path = Path(path)
+    tensors, info = read_tensors(path), read_info(path)
+    if model is None:
+        model = _model_of(path, info)
+    spec, own = _spec(model), model.state_dict()
+    if info is not None and info.config.get("task", spec.task) != spec.task:
+        # Weights for depth fit a thermal network entry by entry, and would mean nothing there.
+        raise CheckpointError(
+            f"checkpoint {path}: holds '{info.model}' for task '{info.config['task']}', the model "
+            f"'{spec.name}' is for task '{spec.task}'"
+        )
+    if info is None and spec.system in _PUBLISHED_NAMES:
+        published = _PUBLISHED_NAMES[spec.system]
+        ours = {published(key): key for key in own}
+        tensors = {ours.get(key, key): value for key, value in tensors.items()}
+    _check_fit(path, tensors, own, spec.name, info)
+    model.load_state_dict(tensors, strict=True)
+    return model
+
+
+def load_sam2_trunk(path: str | Path, trunk: nn.Module) -> None:
+    """Fill a Hiera trunk from a SAM 2 checkpoint of Meta's; adapters keep their weights.
+
+    Args:
+        path: ``sam2_hiera_large.pt`` or another size's file.
+        trunk: From :func:`differseg.backbones.hiera.create_hiera_trunk`.
+
+    Raises:
+        CheckpointError: As for :func:`load_checkpoint`.
+    """
+    path, prefix = Path(path), "image_encoder.trunk."
+    own = {key: value for key, value in trunk.state_dict().items() if sam2_name(key)}
+    ours = {f"{prefix}{sam2_name(key)}": key for key in own}
+    tensors = {
+        ours.get(key, key): value
+        for key, value in read_tensors(path).items()
+        if key.startswith(prefix)
+    }
+    _check_fit(path, tensors, own, "Hiera trunk", None)
+    trunk.load_state_dict(tensors, strict=False)
+
+
+def read_info(path: str | Path) -> CheckpointInfo | None:
+    """Return what a checkpoint says of itself; None for a file that differseg did not write.
+
+    Raises:
+        CheckpointError: No such file, not a checkpoint, or metadata of another schema.
+    """
+    text = metadata_of(Path(path)).get(METADATA_KEY)
+    if text is None:
+        return None
+    try:
+        info = from_plain(CheckpointInfo, json.loads(text))
+    except (DifferSegError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"checkpoint {path}: metadata '{METADATA_KEY}': {error}") from None
+    if info.schema != SCHEMA:
+        raise CheckpointError(
+            f"checkpoint {path}: metadata schema {info.schema}, this differseg reads {SCHEMA}; "
+            "update differseg"
+        )
+    return info
+
+
+def shipped_weights(name: str) -> Path | None:
+    """Return the path of the weights that the package ships for a configuration, or None."""
+    path = Path(str(resources.files("differseg"))) / "weights" / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def _spec(model: nn.Module) -> ModelSpec:
+    return cast("ModelSpec", model.spec)
+
+
+def _model_of(path: Path, info: CheckpointInfo | None) -> nn.Module:
+    from differseg.models.registry import create_model
+
+    if info is None:
+        raise CheckpointError(
+            f"checkpoint {path}: does not say which model it is; name the model "
+            "('differseg models' lists them)"
+        )
+    try:
+        return create_model(info.model, **info.config)
+    except InputError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from None
+
+
+def _check_fit(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    name: str,
+    info: CheckpointInfo | None,
+) -> None:
+    """Compare names, then shapes; raise the one line that says how the file differs."""
+    said = "" if info is None else f"; the file says it is '{info.model}'"
+    missing = _first(key for key in own if key not in tensors)
+    unexpected = _first(key for key in tensors if key not in own)
+    if missing or unexpected:
+        parts = [f"missing {missing}"] * bool(missing)
+        parts += [f"unexpected {unexpected}"] * bool(unexpected)
+        raise CheckpointError(
+            f"checkpoint {path}: not of the model '{name}': {', '.join(parts)}{said}"
+        )
+    for key, value in own.items():
+        if tensors[key].shape != value.shape:
+            got, expected = list(tensors[key].shape), list(value.shape)
+            raise CheckpointError(
+                f"checkpoint {path}: '{key}' has shape {got}, the model '{name}' expects "
+                f"{expected}{said}"
+            )
+
+
+def _first(keys: Iterable[str]) -> str:
+    """Name the first key and count the others; empty when there is none."""
+    found = list(keys)
+    if not found:
+        return ""
+    return f"'{found[0]}'" + (f" and {len(found) - 1} more" if len(found) > 1 else "")
