@@ -1,0 +1,278 @@
+"""The arithmetic of a comparison: two probability maps at a time, held as counts."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import InputError
+from differseg.export.parity_result import (
+    Check,
+    ErrorHistogram,
+    ImageFigures,
+    Panel,
+    ParityResult,
+    Picture,
+    Side,
+    Thresholds,
+)
+from differseg.metrics import SegmentationMetrics, boundary_f, mask_iou
+
+ALL_IMAGES = "all images"
+"""Stem of the figures over the whole data."""
+
+LITTLE_SHOWN = "masks are empty/full on all images: this comparison shows little"
+"""Warning of a comparison that would pass whatever the network does."""
+
+_EDGES = np.logspace(-9, 0, 10 * 9 + 1)
+_ALMOST = 1e-4  # share of foreground below which (or of background, likewise) a mask is blank
+
+Map = npt.NDArray[np.float32]
+
+
+@dataclass
+class Comparison:
+    """Takes image after image and turns them into a :class:`ParityResult`.
+
+    Only counts are kept, and the ``keep_panels`` worst images for the report.
+
+    Args:
+        a: The reference.
+        b: What is judged against it.
+        thresholds: Limits of the verdict.
+        keep_panels: How many images keep their pictures.
+    """
+
+    a: Side
+    b: Side
+    thresholds: Thresholds
+    keep_panels: int = 0
+    _images: list[ImageFigures] = field(default_factory=list)
+    _panels: list[tuple[tuple[float, ...], int, Panel]] = field(default_factory=list)
+    _counts: npt.NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(len(_EDGES) - 1, np.int64)
+    )
+    _below: int = 0
+    _blank_inputs: int = 0
+    _size_hw: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        """Start the label figures of both sides."""
+        self._against_labels = tuple(SegmentationMetrics(s.threshold) for s in (self.a, self.b))
+        self._order = itertools.count(0, -1)
+
+    def add(
+        self,
+        stem: str,
+        probability_a: npt.NDArray[np.floating],
+        probability_b: npt.NDArray[np.floating],
+        label: npt.NDArray[np.uint8] | None = None,
+        pictures: dict[str, Picture] | None = None,
+    ) -> ImageFigures:
+        """Compare one image and return its figures.
+
+        Args:
+            stem: Name of the image.
+            probability_a: (1, 1, H, W) float, side A's output.
+            probability_b: (1, 1, H, W) float, side B's output.
+            label: (h, w) uint8 {0, 1, 255 ignore} of any size. The probability maps are resized
+                to it (bilinear) before the threshold, as ``differseg evaluate`` does.
+            pictures: Input name -> what the network saw, for the report.
+
+        Raises:
+            InputError: The maps are not of one shape (1, 1, H, W).
+        """
+        map_a, map_b = self._maps(stem, probability_a, probability_b)
+        finite = np.isfinite(map_a) & np.isfinite(map_b)
+        figures = self._figures(stem, map_a, map_b, finite)
+        if label is not None:
+            figures = dataclasses.replace(figures, **self._label_figures(map_a, map_b, label))
+        self._images.append(figures)
+        pictures = pictures or {}
+        if pictures and all(float(np.ptp(picture)) == 0 for picture in pictures.values()):
+            self._blank_inputs += 1
+        if self.keep_panels:
+            panel = Panel(figures, pictures, map_a, map_b, label)
+            # Equal images keep the order of the data; the count also spares comparing panels.
+            entry = (figures.severity, next(self._order), panel)
+            keep = heapq.heappush if len(self._panels) < self.keep_panels else heapq.heappushpop
+            keep(self._panels, entry)
+        return figures
+
+    def _maps(
+        self, stem: str, a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]
+    ) -> tuple[Map, Map]:
+        if a.shape != b.shape or a.ndim != 4 or a.shape[:2] != (1, 1):
+            raise InputError(
+                f"parity: {stem}: expected two probability maps of one shape (1, 1, H, W), got "
+                f"{a.shape} from {self.a.name} and {b.shape} from {self.b.name}"
+            )
+        self._size_hw = (a.shape[2], a.shape[3])
+        return a[0, 0].astype(np.float32, copy=False), b[0, 0].astype(np.float32, copy=False)
+
+    def _figures(
+        self, stem: str, map_a: Map, map_b: Map, finite: npt.NDArray[np.bool_]
+    ) -> ImageFigures:
+        nonfinite = int(finite.size - np.count_nonzero(finite))
+        error = np.abs(map_a.astype(np.float64) - map_b)
+        if nonfinite:
+            error[~finite] = np.inf
+        self._count(error[finite])
+        mask_a, mask_b = map_a > self.a.threshold, map_b > self.b.threshold
+        return ImageFigures(
+            stem=stem,
+            pixels=error.size,
+            max_error=float(error.max()),
+            mean_error=float(error.mean()),
+            flipped_pixels=int(np.count_nonzero(mask_a != mask_b)),
+            mask_iou=mask_iou(mask_a, mask_b),
+            boundary_f=boundary_f(mask_a, mask_b),
+            nonfinite=nonfinite,
+            foreground_a=float(mask_a.mean()),
+            foreground_b=float(mask_b.mean()),
+        )
+
+    def _count(self, error: npt.NDArray[np.float64]) -> None:
+        self._below += int(np.count_nonzero(error < _EDGES[0]))
+        # np.histogram drops what lies beyond the last edge: a logit in place of a probability.
+        self._counts += np.histogram(np.minimum(error, _EDGES[-1]), _EDGES)[0]
+
+    def _label_figures(
+        self, map_a: Map, map_b: Map, label: npt.NDArray[np.uint8]
+    ) -> dict[str, float]:
+        size_wh = (label.shape[1], label.shape[0])
+        figures: dict[str, float] = {}
+        for side, metrics, probability in zip(
+            "ab", self._against_labels, (map_a, map_b), strict=True
+        ):
+            # NaN counts as background here; the finite-output check reports it.
+            usable = np.clip(np.nan_to_num(probability, nan=0.0), 0.0, 1.0)
+            if usable.shape != label.shape:
+                usable = cv2.resize(usable, size_wh, interpolation=cv2.INTER_LINEAR)
+            scores = metrics.update(usable, label)
+            figures[f"label_iou_{side}"] = scores.iou
+            figures[f"label_boundary_f_{side}"] = scores.boundary_f
+        return figures
+
+    def finish(
+        self,
+        data: str,
+        warnings: tuple[str, ...] = (),
+        machine: dict[str, str] | None = None,
+        seconds: float = 0.0,
+    ) -> ParityResult:
+        """Return the verdict over everything that was added.
+
+        Raises:
+            InputError: Nothing was added.
+        """
+        if not self._images:
+            raise InputError("parity: there are no images to compare on; give a folder with some")
+        overall = self._overall()
+        panels = [panel for _, _, panel in sorted(self._panels, key=lambda e: e[:2], reverse=True)]
+        return ParityResult(
+            a=self.a,
+            b=self.b,
+            size_hw=self._size_hw,
+            data=data,
+            overall=overall,
+            images=tuple(self._images),
+            checks=tuple(self._checks(overall)),
+            warnings=(*warnings, *self._warnings()),
+            histogram=ErrorHistogram(_EDGES, self._counts, self._below, overall.nonfinite),
+            panels=tuple(panels),
+            machine=machine or {},
+            seconds=seconds,
+        )
+
+    def _overall(self) -> ImageFigures:
+        images = self._images
+        label: dict[str, float] = {}
+        if any(image.label_iou_a is not None for image in images):
+            for side, metrics in zip("ab", self._against_labels, strict=True):
+                pooled = metrics.compute()
+                label[f"label_iou_{side}"] = pooled["iou"]
+                label[f"label_boundary_f_{side}"] = pooled["boundary_f"]
+        pixels = sum(image.pixels for image in images)
+        return ImageFigures(
+            stem=ALL_IMAGES,
+            pixels=pixels,
+            max_error=max(image.max_error for image in images),
+            mean_error=sum(image.mean_error * image.pixels for image in images) / pixels,
+            flipped_pixels=sum(image.flipped_pixels for image in images),
+            mask_iou=min(image.mask_iou for image in images),
+            boundary_f=min(image.boundary_f for image in images),
+            nonfinite=sum(image.nonfinite for image in images),
+            foreground_a=sum(image.foreground_a * image.pixels for image in images) / pixels,
+            foreground_b=sum(image.foreground_b * image.pixels for image in images) / pixels,
+            **label,
+        )
+
+    def _checks(self, overall: ImageFigures) -> list[Check]:
+        limits = self.thresholds
+        errors = _worst(self._images, "max_error", max)
+        ious = _worst(self._images, "mask_iou", min)
+        boundaries = _worst(self._images, "boundary_f", min)
+        checks = [
+            _at_most("NaN or infinite values", overall.nonfinite, 0),
+            _at_most("max error", overall.max_error, limits.max_error, errors),
+            _at_most("flipped pixels", overall.flipped_pixels, limits.flipped_pixels),
+            _at_least("mask IoU", overall.mask_iou, limits.min_mask_iou, ious),
+            _at_least("boundary F", overall.boundary_f, limits.min_boundary_f, boundaries),
+            _at_most(
+                "threshold difference",
+                abs(self.a.threshold - self.b.threshold),
+                limits.max_threshold_difference,
+                f"{self.a.threshold:g} and {self.b.threshold:g}",
+            ),
+        ]
+        if overall.label_iou_a is not None and overall.label_iou_b is not None:
+            labelled = sum(image.label_iou_a is not None for image in self._images)
+            checks.append(
+                _at_most(
+                    "label IoU drop",
+                    overall.label_iou_a - overall.label_iou_b,
+                    limits.max_label_iou_drop,
+                    f"{overall.label_iou_a:.4f} to {overall.label_iou_b:.4f}, "
+                    f"{labelled} labelled images",
+                )
+            )
+        return checks
+
+    def _warnings(self) -> list[str]:
+        warnings = []
+        if all(_blank(i.foreground_a) and _blank(i.foreground_b) for i in self._images):
+            warnings.append(LITTLE_SHOWN)
+        if self._blank_inputs == len(self._images):
+            warnings.append("all images are of one colour: this comparison shows little")
+        for side in (self.a, self.b):
+            if side.weights.startswith("random"):
+                warnings.append(f"the weights of {side.name} are random (not trained)")
+        return warnings
+
+
+def _worst(images: list[ImageFigures], name: str, pick: Callable[..., ImageFigures]) -> str:
+    """Name the worst image by one figure; nothing where all are alike."""
+    values = {getattr(image, name) for image in images}
+    if len(values) == 1:
+        return ""
+    return f"worst: {pick(images, key=lambda image: getattr(image, name)).stem}"
+
+
+def _blank(foreground: float) -> bool:
+    return not _ALMOST < foreground < 1 - _ALMOST
+
+
+def _at_most(what: str, measured: float, limit: float, where: str = "") -> Check:
+    return Check(what, measured, "<=", limit, bool(measured <= limit), where)
+
+
+def _at_least(what: str, measured: float, limit: float, where: str = "") -> Check:
+    return Check(what, measured, ">=", limit, bool(measured >= limit), where)
