@@ -1,0 +1,234 @@
+"""``export_onnx``: any PyTorch module to an opset-17 ONNX file of standard operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+import torch
+from torch import Tensor, nn
+
+from differseg.errors import CheckFailedError, InputError
+from differseg.export import naming
+from differseg.export.modelfile import append_manifest, serialize, written_whole
+from differseg.export.opset import OPSETS, convert_opset
+from differseg.export.simplify import simplify, strip_annotations
+from differseg.export.trace import evaluating, trace
+from differseg.manifest import Decision, Manifest
+
+OperatorForm = Literal["portable"]
+
+MAX_ERROR = 1e-4
+"""Largest difference between PyTorch and ONNX Runtime that an export may show."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        opset: Its opset.
+        nodes: Nodes of the graph.
+        parameters: Numbers in floating-point constants.
+        size_bytes: Size of the file.
+        max_error: Largest difference from PyTorch on the example inputs; None where not compared.
+        decisions: Automatic choices with their reasons.
+    """
+
+    path: Path
+    opset: int
+    nodes: int
+    parameters: int
+    size_bytes: int
+    max_error: float | None
+    decisions: tuple[Decision, ...]
+
+
+def export_onnx(
+    module: nn.Module,
+    example_inputs: Mapping[str, Tensor],
+    path: Path | str,
+    *,
+    ops: str = "portable",
+    opset: int = 17,
+    manifest: Manifest | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_batch: bool = False,
+    strip: str = "",
+    verify: bool = True,
+) -> ExportResult:
+    """Export a module in eval mode to a self-contained ONNX file and check what was written.
+
+    The module is left exactly as it was: training flags, device and weights.  The file appears
+    whole or not at all, and two exports of the same module give the same bytes.
+
+    Args:
+        module: Any module.
+        example_inputs: Graph input name to tensor, in the order of the module's arguments; their
+            shapes become the graph's.
+        path: The file to write.
+        ops: Operator form; ``portable`` (standard ONNX operators) is the one that exists.
+        opset: 17, or 18 for graphs that need it.
+        manifest: Stored in the file; its outputs name the graph's outputs.
+        output_names: Names of the outputs where there is no manifest.
+        dynamic_batch: Let the first axis of every input and output vary.
+        strip: Prefix left out of node names, such as ``model.`` for a wrapper's network.
+        verify: Run the file in ONNX Runtime and compare with the module on ``example_inputs``.
+
+    Raises:
+        InputError: The module cannot be traced, or has no form in this opset.
+        CheckFailedError: ONNX's checker refuses the file, or ONNX Runtime computes other values.
+    """
+    check_form(ops, opset)
+    if manifest is not None and output_names is None:
+        output_names = [output.name for output in manifest.outputs]
+    model, decisions = build_graph(
+        module,
+        example_inputs,
+        opset=opset,
+        output_names=output_names,
+        dynamic_batch=dynamic_batch,
+        strip=strip,
+    )
+    error = None
+    with written_whole(path) as part:
+        nodes, parameters = write_graph(model, part)
+        del model
+        if verify:
+            error = compare_example(module, example_inputs, part)
+        if manifest is not None:
+            append_manifest(part, manifest)
+        size_bytes = part.stat().st_size
+    return ExportResult(
+        path=Path(path),
+        opset=opset,
+        nodes=nodes,
+        parameters=parameters,
+        size_bytes=size_bytes,
+        max_error=error,
+        decisions=tuple(decisions),
+    )
+
+
+def check_form(ops: str, opset: int) -> None:
+    """Refuse an operator form or an opset that the exporter does not write.
+
+    Raises:
+        InputError: Names the value and what there is.
+    """
+    if ops != "portable":
+        raise InputError(
+            f"ops: expected 'portable' (standard ONNX operators), got '{ops}', "
+            "which this version does not write"
+        )
+    if opset not in OPSETS:
+        raise InputError(f"opset: expected one of {', '.join(map(str, OPSETS))}, got {opset}")
+
+
+def build_graph(
+    module: nn.Module,
+    example_inputs: Mapping[str, Tensor],
+    *,
+    opset: int = 17,
+    output_names: Sequence[str] | None = None,
+    dynamic_batch: bool = False,
+    strip: str = "",
+) -> tuple[ir.Model, list[Decision]]:
+    """Trace, simplify, convert and name; see :func:`export_onnx` for the arguments."""
+    model = trace(module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch)
+    model.graph.name = type(module).__name__
+    for value in model.graph.initializers.values():
+        naming.mark_parameter(value)
+    scopes = naming.record_scopes(model)
+    decisions = simplify(model)
+    convert_opset(model, opset)
+    naming.assign_names(model, scopes, strip=strip)
+    strip_annotations(model)
+    common.ShapeInferencePass()(model)
+    reason = "the newest that TensorRT 8.5 to 11 all read" if opset == 17 else "asked for"
+    return model, [*decisions, Decision("opset", str(opset), reason)]
+
+
+def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
+    """Write a graph and run ONNX's checker on the file.
+
+    Returns:
+        The number of nodes, and of numbers in floating-point constants.
+
+    Raises:
+        CheckFailedError: The checker's first line.
+    """
+    model.producer_name, model.producer_version = "differseg", _version()
+    proto = ir.to_proto(model)
+    path.write_bytes(serialize(proto))
+    nodes, parameters = len(proto.graph.node), _float_count(proto)
+    del proto
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first_line = next(iter(str(error).splitlines()), "")
+        raise CheckFailedError(f"{path}: ONNX's checker refuses the graph: {first_line}") from None
+    return nodes, parameters
+
+
+def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], path: Path) -> float:
+    """Return the largest difference between the module and ONNX Runtime on the example.
+
+    Raises:
+        CheckFailedError: It is above ``MAX_ERROR``, or ONNX Runtime cannot run the file.
+    """
+    import onnxruntime
+
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with evaluating(module), torch.no_grad():
+        expected = _tensors(module(*(value.to(device) for value in example_inputs.values())))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    feed = {name: value.detach().cpu().numpy() for name, value in example_inputs.items()}
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        results = session.run(None, feed)
+    except Exception as error:  # onnxruntime's own exception classes share no public base
+        text = " ".join(str(error).split())[:300]
+        raise CheckFailedError(f"{path.name}: ONNX Runtime cannot run the graph: {text}") from None
+    worst = 0.0
+    for value, result in zip(expected, results, strict=True):
+        difference = np.abs(value.detach().cpu().double().numpy() - np.asarray(result, np.float64))
+        worst = max(worst, float(difference.max(initial=0.0)))
+    if not worst <= MAX_ERROR:  # also refuses NaN
+        raise CheckFailedError(
+            f"ONNX Runtime differs from PyTorch by {worst:.3g} on the example inputs, "
+            f"expected at most {MAX_ERROR:g}; nothing was written"
+        )
+    return worst
+
+
+def _tensors(result: Any) -> list[Tensor]:
+    if isinstance(result, Tensor):
+        return [result]
+    items = result.values() if isinstance(result, dict) else result
+    return [tensor for item in items for tensor in _tensors(item)]
+
+
+def _float_count(proto: onnx.ModelProto) -> int:
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    return sum(
+        int(np.prod(tensor.dims, dtype=np.int64))
+        for tensor in proto.graph.initializer
+        if tensor.data_type in floats
+    )
+
+
+def _version() -> str:
+    from differseg import __version__
+
+    return __version__

@@ -1,0 +1,152 @@
+"""Make a traced graph small: nothing in it that its targets would have to optimise away.
+
+In order: batch normalisation folded, constants folded at any size, no-ops and dead nodes removed,
+equal constants and equal computations shared, attributes that only repeat a default left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+from onnxscript import optimizer
+
+from differseg.export.batchnorm import fold_batchnorm
+from differseg.manifest import Decision
+
+_NO_LIMIT = 1 << 40
+
+
+def simplify(model: ir.Model) -> list[Decision]:
+    """Simplify in place; returns what was done, for the manifest."""
+    # The default limits leave the trigonometry of a 96x128 Fourier basis in the graph.
+    limits = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
+    optimizer.fold_constants(model, **limits)
+    folded, rewritten = fold_batchnorm(model)
+    optimizer.optimize_ir(model, num_iterations=4, **limits)
+    _remove_noops(model.graph)
+    _cast_bytes_first(model.graph)
+    common.RemoveUnusedNodesPass()(model)
+    _share_equal_constants(model.graph)
+    common.CommonSubexpressionEliminationPass()(model)
+    decisions = []
+    if folded:
+        reason = f"{folded} folded into the layer before, one rounding from float64"
+        decisions.append(Decision("batch normalisation", "folded", reason))
+    if rewritten:
+        reason = f"{rewritten} follow no layer that could take them"
+        decisions.append(Decision("batch normalisation", "multiply and add", reason))
+    return decisions
+
+
+def _share_equal_constants(graph: ir.Graph) -> None:
+    """Let constants of the same type, shape and bytes be one; the first name stays."""
+    first: dict[tuple[object, ...], ir.Value] = {}
+    for value in list(graph.initializers.values()):
+        if value.const_value is None or value.is_graph_output():
+            continue
+        array = value.const_value.numpy()
+        digest = hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).digest()
+        same = first.setdefault((array.dtype, array.shape, digest), value)
+        if same is not value:
+            ir.convenience.replace_all_uses_with(value, same)
+            del graph.initializers[value.name]
+
+
+def strip_annotations(model: ir.Model) -> None:
+    """Remove the exporter's notes and every attribute that equals its operator's default."""
+    common.ClearMetadataAndDocStringPass()(model)
+    opset = model.opset_imports[""]
+    for node in model.graph:
+        schema = onnx.defs.get_schema(node.op_type, max_inclusive_version=opset, domain=node.domain)
+        for name, attribute in list(node.attributes.items()):
+            default = schema.attributes[name].default_value if name in schema.attributes else None
+            if default is not None and default.type and _equals(attribute, default):
+                node.attributes.pop(name)
+        if node.op_type == "Reshape" and _has_no_zero(node.inputs[1]):
+            node.attributes.pop("allowzero", None)
+
+
+def _equals(attribute: ir.Attr, default: onnx.AttributeProto) -> bool:
+    return bool(attribute.value == ir.from_proto(default).value)
+
+
+def _has_no_zero(shape: ir.Value | None) -> bool:
+    """Whether ``allowzero`` cannot matter, because the target shape holds no zero."""
+    return (
+        shape is not None
+        and shape.const_value is not None
+        and bool(shape.const_value.numpy().all())
+    )
+
+
+def _remove_noops(graph: ir.Graph) -> None:
+    """Remove nodes that return their input: same type, same static shape, nothing moved."""
+    for node in list(graph):
+        source = node.inputs[0] if node.inputs else None
+        if source is None or not _is_noop(node, source):
+            continue
+        result = node.outputs[0]
+        if result.is_graph_output() and (source.is_graph_input() or source.is_graph_output()):
+            continue
+        if result.is_graph_output():
+            source.name = result.name
+        ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
+
+
+def _cast_bytes_first(graph: ir.Graph) -> None:
+    """Turn ``uint8 -> Transpose -> Cast`` into ``uint8 -> Cast -> Transpose``.
+
+    TensorRT reads uint8 at the graph's inputs only, and nothing but a Cast may take it from there.
+    """
+    for node in list(graph):
+        source = node.inputs[0] if node.inputs else None
+        if node.op_type != "Transpose" or source is None or source.dtype != ir.DataType.UINT8:
+            continue
+        casts = [user for user, _ in node.outputs[0].uses() if user.op_type == "Cast"]
+        if len(casts) != 1 or len(node.outputs[0].uses()) != 1:
+            continue
+        cast = casts[0]
+        moved, result = node.outputs[0], cast.outputs[0]
+        graph.remove(cast)
+        cast.replace_input_with(0, source)
+        ir.convenience.replace_all_uses_with(result, moved, replace_graph_outputs=True)
+        moved.type = result.type
+        node.replace_input_with(0, result)
+        result.shape = source.shape
+        graph.insert_before(node, cast)
+
+
+def _is_noop(node: ir.Node, source: ir.Value) -> bool:
+    result = node.outputs[0]
+    same_type = source.dtype is not None and source.dtype == result.dtype
+    if node.op_type == "Identity":
+        return True
+    if node.op_type == "Cast":
+        return same_type
+    same_shape = (
+        source.shape is not None and source.shape.is_static() and source.shape == result.shape
+    )
+    if not (same_type and same_shape):
+        return False
+    if node.op_type == "Transpose":
+        return list(node.attributes.get_ints("perm", [])) == sorted(
+            node.attributes.get_ints("perm", [])
+        )
+    if node.op_type == "Slice":
+        return _all_equal(node, 4, 1)
+    if node.op_type == "Resize":
+        return True
+    return node.op_type in ("Reshape", "Expand", "Flatten", "Squeeze", "Unsqueeze", "Pad", "Tile")
+
+
+def _all_equal(node: ir.Node, index: int, expected: int) -> bool:
+    """Whether a constant operand holds only this number; an absent one does."""
+    value = node.inputs[index] if len(node.inputs) > index else None
+    if value is None:
+        return True
+    return value.const_value is not None and bool((value.const_value.numpy() == expected).all())
