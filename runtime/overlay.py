@@ -137,7 +137,7 @@ class OverlayPainter:
     ) -> None:
         """Tint the class and draw its outline, full colour, inside its edge."""
         cv2.inRange(ids, class_id, class_id, dst=self._selected)
-        if not cv2.hasNonZero(self._selected):
+        if not cv2.countNonZero(self._selected):
             return
         self._solid[:] = color
         cv2.addWeighted(self._solid, self._opacity, out, 1 - self._opacity, 0, dst=self._blend)
@@ -234,8 +234,9 @@ def _text(
     thick: int,
     color: Bgr = _WHITE,
 ) -> None:
-    """Write with a dark rim, so that it can be read on any background."""
-    cv2.putText(out, text, origin_xy, _FONT, scale, _DARK, thick + 2, cv2.LINE_AA)
+    """Write with a dark shadow, so that it can be read on any background."""
+    shadow_xy = (origin_xy[0] + thick, origin_xy[1] + thick)
+    cv2.putText(out, text, shadow_xy, _FONT, scale, _DARK, thick, cv2.LINE_AA)
     cv2.putText(out, text, origin_xy, _FONT, scale, color, thick, cv2.LINE_AA)
 
 
@@ -258,7 +259,7 @@ def _paint_status(out: npt.NDArray[np.uint8], parts: list[tuple[str, bool]]) -> 
     step = round(34 * scale)
     band = out[max(0, height - step * len(lines) - step // 3) :]
     cv2.convertScaleAbs(band, dst=band, alpha=0.4)
-    y = height - step * (len(lines) - 1) - step // 2
+    y = height - step * (len(lines) - 1) - step * 2 // 5
     for line in lines:
         x = gap // 2
         for index in line:

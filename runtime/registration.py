@@ -224,7 +224,7 @@ def _scaling(from_wh: SizeWh, to_wh: SizeWh) -> npt.NDArray[np.float64]:
 
 
 def _project_grid(
-    matrix: npt.NDArray[np.float64], size_wh: SizeWh
+    matrix: npt.NDArray[Any], size_wh: SizeWh
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return x and y, (H, W) each, of every pixel of a grid sent through ``matrix``."""
     width, height = size_wh

@@ -101,14 +101,13 @@ class Segmenter:
         self._probability = self._output[0, 0].astype(np.float32, copy=False)
         self._full = np.empty((0, 0), np.float32)
         self._mask = np.empty((0, 0), np.uint8)
-        self.warning: str | None = None
-        """One line about the model itself, such as untrained weights; logged once."""
+        self._warnings: list[str] = []
+        self._aspect_seen = False
         if self.manifest.weights.source.startswith("random"):
-            self.warning = (
+            self._warn(
                 f"model {self.model_file}: its weights are random (never trained), "
                 "so the masks mean nothing"
             )
-            _LOG.warning(self.warning)
 
     @property
     def manifest(self) -> Manifest:
@@ -122,14 +121,11 @@ class Segmenter:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings so far, of the model and of its thermal policy, one line each."""
+        """What was noticed so far about model, frames and thermal policy; each logged once."""
         mappers = [p.mapper for p in self._preparers.values() if p.mapper is not None]
-        texts = [self.warning, *(mapper.warning for mapper in mappers)]
-        return tuple(text for text in texts if text is not None)
+        return (*self._warnings, *(m.warning for m in mappers if m.warning is not None))
 
-    def __call__(
-        self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any] | None
-    ) -> Result:
+    def __call__(self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any]) -> Result:
         """Segment one frame, or one pair of frames of the same view.
 
         Args:
@@ -151,12 +147,14 @@ class Segmenter:
         start_s = time.perf_counter()
         for modality, preparer in self._preparers.items():
             buffer = self.backend.inputs[self._names[modality]]
-            preparer.prepare(frames[modality], timestamp_s=timestamp_s, out=buffer)  # type: ignore[arg-type]
+            preparer.prepare(frames[modality], timestamp_s=timestamp_s, out=buffer)
+        if not self._aspect_seen:
+            self._check_aspect(frames)
         prepared_s = time.perf_counter()
         self.backend.run()
         inferred_s = time.perf_counter()
-        size_hw = frames[self.modalities[0]].shape[:2]  # type: ignore[union-attr]
-        coverage = self._postprocess(size_hw)
+        height, width = frames[self.modalities[0]].shape[:2]
+        coverage = self._postprocess((height, width))
         done_s = time.perf_counter()
         return Result(
             mask=self._mask,
@@ -196,13 +194,30 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _check_keywords(self, frames: dict[str, npt.NDArray[Any] | None]) -> None:
-        given = {name for name, frame in frames.items() if frame is not None}
-        if given != set(self._preparers):
+    def _check_keywords(self, frames: dict[str, npt.NDArray[Any]]) -> None:
+        given = [name for name, frame in frames.items() if frame is not None]
+        if set(given) != set(self._preparers):
             raise InputError(
                 f"{self.manifest.model} takes {' and '.join(self.modalities)}, "
-                f"got {' and '.join(sorted(given)) or 'nothing'}"
+                f"got {' and '.join(given) or 'nothing'}"
             )
+
+    def _check_aspect(self, frames: dict[str, npt.NDArray[Any]]) -> None:
+        """Warn when two frames cannot show the same view, because their aspects differ."""
+        self._aspect_seen = True
+        first, *others = self.modalities
+        height, width = frames[first].shape[:2]
+        for other in others:
+            other_h, other_w = frames[other].shape[:2]
+            if abs((width / height) / (other_w / other_h) - 1) > 0.05:
+                self._warn(
+                    f"{first} is {width}x{height} and {other} {other_w}x{other_h}, another aspect, "
+                    "so they cannot show the same view; register the cameras"
+                )
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        _LOG.warning(text)
 
     def _postprocess(self, size_hw: tuple[int, int]) -> float:
         """Fill the mask from the network's output; return the foreground's part."""

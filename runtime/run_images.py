@@ -1,0 +1,319 @@
+"""Segment image files: folders matched by name, or one file per modality.
+
+python runtime/run_images.py --model F.onnx --rgb DIR --thermal DIR --out OUT
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __name__ == "__main__":
+    # Run as a script, Python looks into this folder first; the modules live in the package.
+    _HERE = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _HERE]
+    try:
+        import differseg.runtime  # noqa: F401
+    except ModuleNotFoundError as error:
+        print(
+            f"error[E_MISSING]: the package '{error.name}' is not installed; "
+            "in the repository, run: pip install -e '.[runtime]'",
+            file=sys.stderr,
+        )
+        sys.exit(3)
+
+from differseg.errors import InputError, MissingComponentError
+from differseg.options import option, parse, run_main
+
+if TYPE_CHECKING:
+    from differseg.runtime.overlay import OverlayPainter
+    from differseg.runtime.registration import Registration
+    from differseg.runtime.segmenter import Result, Segmenter
+
+MODALITIES = ("rgb", "thermal", "depth", "flow")
+
+
+@dataclass(frozen=True)
+class RunImagesOptions:
+    """Segment image files and write masks and overlays."""
+
+    model: Path = option(metavar="F.onnx")
+    """The model file."""
+    rgb: Path = option(metavar="DIR|FILE")
+    """Colour images."""
+    out: Path = option(metavar="DIR")
+    """Folder for masks/ and overlays/."""
+    thermal: Path | None = option(None, metavar="DIR|FILE")
+    """Thermal images, 8 or 16 bit, with the stems of the colour images."""
+    depth: Path | None = option(None, metavar="DIR|FILE")
+    """Depth images, for a model that takes them."""
+    flow: Path | None = option(None, metavar="DIR|FILE")
+    """Colour-coded optical flow, for a model that takes it."""
+    registration: Path | None = option(None, metavar="F.json")
+    """Homography that brings the thermal images into the colour camera's view."""
+    threshold: float | None = None
+    """Probability from which a pixel is foreground; the model's own when left out."""
+    threads: int | None = None
+    """Processor threads; one per usable core when left out."""
+    overlays: bool = True
+    """Write overlays as well as masks."""
+    viewable: bool = False
+    """Write masks in black and white (0 and 255) instead of class ids."""
+    json: bool = False
+    """Print the summary as one JSON document."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Time of one stage over all images but the first, in milliseconds."""
+
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did."""
+
+    images: int
+    """Number of samples segmented."""
+    masks: str
+    """Folder of the masks."""
+    overlays: str | None
+    """Folder of the overlays, None when they were not asked for."""
+    mean_coverage: float
+    """Part of the pixels that are foreground, 0..1, mean over the images."""
+    stages: dict[str, Stage]
+    """``read``, ``register`` (with a registration), ``prepare``, ``infer``, ``post``, ``write``."""
+    backend: str
+    """Inference engine, and why it was chosen."""
+    warnings: tuple[str, ...]
+    """What the run noticed, one line each."""
+
+
+def run_images(
+    model: str | Path,
+    rgb: str | Path,
+    out: str | Path,
+    *,
+    thermal: str | Path | None = None,
+    depth: str | Path | None = None,
+    flow: str | Path | None = None,
+    registration: str | Path | Registration | None = None,
+    threshold: float | None = None,
+    threads: int | None = None,
+    overlays: bool = True,
+    viewable: bool = False,
+    progress: bool = False,
+) -> Summary:
+    """Segment image files and write ``out/masks/STEM.png`` and ``out/overlays/STEM.png``.
+
+    Each sample is taken as a single image: nothing is remembered from one to the next.
+
+    Args:
+        model: An .onnx file with a manifest.
+        rgb: Folder or file of colour images.
+        out: Folder to write into; made when absent, files of the same name are replaced.
+        thermal: Folder or file, when the model takes thermal.
+        depth: Folder or file, when the model takes depth.
+        flow: Folder or file, when the model takes flow.
+        registration: Homography of the thermal images, or its file.
+        threshold: Probability from which a pixel is foreground; None takes the model's.
+        threads: Processor threads; None takes one per usable core.
+        overlays: Whether to write overlays.
+        viewable: Masks as 0 and 255 instead of class ids.
+        progress: Whether to show a progress bar on standard error.
+
+    Raises:
+        DifferSegError: The model, an image, the registration or the folders cannot be used.
+    """
+    from differseg.runtime.image_files import match_images
+    from differseg.runtime.registration import Registration
+    from differseg.runtime.segmenter import Segmenter
+
+    given = dict(zip(MODALITIES, (rgb, thermal, depth, flow), strict=True))
+    places = {modality: place for modality, place in given.items() if place is not None}
+    if isinstance(registration, (str, Path)):
+        registration = Registration.load(registration)
+    samples = match_images(places)
+    with Segmenter(model, threads=threads, color_order="BGR", threshold=threshold) as segmenter:
+        _check_modalities(segmenter, places, registration)
+        job = _Job(segmenter, registration, Path(out), overlays, viewable)
+        segmenter.warmup(1)
+        for stem, paths in _with_progress(samples, progress):
+            job.run(stem, paths)
+        return job.summary()
+
+
+def _check_modalities(
+    segmenter: Segmenter, places: dict[str, str | Path], registration: Registration | None
+) -> None:
+    """Refuse modalities that the model does not take, or lacks."""
+    for modality in segmenter.modalities:
+        if modality not in places:
+            raise InputError(
+                f"{segmenter.manifest.model} takes {' and '.join(segmenter.modalities)}: "
+                f"add --{modality} DIR"
+            )
+    for modality in places:
+        if modality not in segmenter.modalities:
+            raise InputError(
+                f"{segmenter.manifest.model} takes {' and '.join(segmenter.modalities)}: "
+                f"leave out --{modality}"
+            )
+    if registration is not None and "thermal" not in places:
+        raise InputError("--registration moves thermal images, but there is no --thermal")
+
+
+class _Job:
+    """One run over many samples: what is opened once, and the times so far."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        registration: Registration | None,
+        out: Path,
+        overlays: bool,
+        viewable: bool,
+    ) -> None:
+        from differseg.runtime.overlay import OverlayPainter
+
+        self.segmenter = segmenter
+        self.registration = registration
+        self.viewable = viewable
+        self.masks = _folder(out / "masks")
+        self.overlays = _folder(out / "overlays") if overlays else None
+        self.painter: OverlayPainter = OverlayPainter(segmenter.manifest.classes)
+        self.times_ms: dict[str, list[float]] = {}
+        self.coverages: list[float] = []
+
+    def run(self, stem: str, paths: dict[str, Path]) -> None:
+        """Segment one sample and write its files."""
+        from differseg.runtime.image_files import read_image
+
+        start_s = time.perf_counter()
+        frames = {modality: read_image(path, modality) for modality, path in paths.items()}
+        read_s = time.perf_counter()
+        if self.registration is not None:
+            height, width = frames["rgb"].shape[:2]
+            frames["thermal"] = self.registration.warp(frames["thermal"], (width, height))
+        registered_s = time.perf_counter()
+        try:
+            result = self.segmenter(timestamp_s=None, **frames)
+        except InputError as error:
+            raise InputError(f"sample '{stem}': {error}") from None
+        segmented_s = time.perf_counter()
+        self._write(stem, frames, result)
+        written_s = time.perf_counter()
+        self.coverages.append(result.coverage)
+        self._record(read=(read_s - start_s) * 1e3)
+        if self.registration is not None:
+            self._record(register=(registered_s - read_s) * 1e3)
+        self._record(**result.timings_ms, write=(written_s - segmented_s) * 1e3)
+
+    def _write(self, stem: str, frames: dict[str, Any], result: Result) -> None:
+        mask = result.mask
+        if self.viewable:
+            mask = (mask != self.segmenter.manifest.classes[0].id).astype("uint8") * 255
+        _save(self.masks / f"{stem}.png", mask)
+        if self.overlays is not None:
+            picture = self.painter.draw(
+                frames["rgb"], result, thermal=frames.get("thermal"), out=frames["rgb"]
+            )
+            _save(self.overlays / f"{stem}.png", picture)
+
+    def _record(self, **times_ms: float) -> None:
+        for stage, value in times_ms.items():
+            self.times_ms.setdefault(stage, []).append(value)
+
+    def summary(self) -> Summary:
+        """Return the figures of the run; the first sample fills buffers and is not timed."""
+        import numpy as np
+
+        stages = {}
+        for stage, values in self.times_ms.items():
+            p50_ms, p95_ms = np.percentile(values[1:] or values, [50, 95])
+            stages[stage] = Stage(round(float(p50_ms), 3), round(float(p95_ms), 3))
+        backend = self.segmenter.backend
+        return Summary(
+            images=len(self.coverages),
+            masks=str(self.masks),
+            overlays=str(self.overlays) if self.overlays else None,
+            mean_coverage=round(sum(self.coverages) / len(self.coverages), 6),
+            stages=stages,
+            backend=f"{backend.name}: {backend.reason}",
+            warnings=self.segmenter.warnings,
+        )
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out: cannot make {path} ({error.strerror})") from None
+    return path
+
+
+def _save(path: Path, image: Any) -> None:
+    import cv2
+
+    if not cv2.imwrite(str(path), image):
+        raise InputError(f"{path}: cannot be written; is the disk full, or the folder read-only?")
+
+
+def _with_progress(samples: list[Any], progress: bool) -> Any:
+    """Iterate with a progress bar on standard error, where that is a terminal."""
+    if not progress or not sys.stderr.isatty():
+        return samples
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(samples, "segmenting", console=Console(stderr=True), transient=True)
+
+
+def _print_summary(summary: Summary) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("stage", "p50 ms", "p95 ms", box=SIMPLE_HEAD, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, stage in summary.stages.items():
+        table.add_row(name, f"{stage.p50_ms:.2f}", f"{stage.p95_ms:.2f}")
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    console.print(f"{summary.images} images, foreground {summary.mean_coverage:.1%} of the pixels")
+    console.print(f"masks     {summary.masks}", soft_wrap=True)
+    if summary.overlays:
+        console.print(f"overlays  {summary.overlays}", soft_wrap=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = parse(RunImagesOptions, argv, "run_images")
+    arguments = {name: getattr(options, name) for name in options.__dataclass_fields__}
+    as_json = arguments.pop("json")
+    logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
+    try:
+        summary = run_images(**arguments, progress=not as_json)
+    except ModuleNotFoundError as error:
+        raise MissingComponentError(
+            f"run_images needs the package '{error.name}', which is not installed; "
+            "install it with: pip install 'differseg[runtime]'"
+        ) from None
+    if as_json:
+        print(json.dumps(asdict(summary)))
+    else:
+        _print_summary(summary)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
