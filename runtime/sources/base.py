@@ -1,0 +1,201 @@
+"""What every source promises, and the two things they share: a clock and a pool of buffers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import SourceError
+
+Modality = Literal["rgb", "thermal"]
+Clock = Literal["driver", "arrival", "media"]
+
+_COLOUR_SPREAD = 12.0
+"""Mean difference between colour channels above which a thermal picture is false-coloured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of one camera.
+
+    Attributes:
+        image: rgb: (H, W, 3) uint8, RGB order.  thermal: (H, W) uint8 or uint16 counts (or
+            centikelvin where the camera is radiometric).  Not to be written to.
+        timestamp_s: Capture time in seconds: on the monotonic clock for live sources, media
+            time for files.
+        index: Number of the frame at its source, from 0; a jump is frames lost at the source.
+        name: File stem, for image folders.
+    """
+
+    image: npt.NDArray[Any]
+    timestamp_s: float
+    index: int
+    name: str | None = None
+
+
+class Source(ABC):
+    """One stream of frames; ``open`` may be called again after ``close``.
+
+    ``read`` blocks until the next frame.  All calls come from one thread at a time, except
+    ``interrupt``.
+
+    Attributes:
+        live: Frames come in real time, whether anybody reads or not; older ones may be dropped.
+        clock: ``driver`` or ``arrival`` (monotonic clock, stamped by the driver or on arrival
+            here), or ``media``.
+        fps: Nominal frame rate in Hz, None where unknown; valid after ``open``.
+        size_wh: Width and height in pixels, None where not known before the first frame.
+        description: What it is, for logs; never holds a password.
+        notes: Automatic choices made while opening, one line each.
+    """
+
+    live: bool = True
+    clock: Clock = "arrival"
+    fps: float | None = None
+    size_wh: tuple[int, int] | None = None
+    description: str = ""
+
+    def __init__(self, modality: Modality) -> None:
+        self.modality: Modality = modality
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def open(self) -> None:
+        """Start the stream.
+
+        Raises:
+            SourceError: It cannot be opened; says what was tried.
+        """
+
+    @abstractmethod
+    def read(self) -> Frame | None:
+        """Return the next frame, or None at the end of the stream.
+
+        Raises:
+            SourceError: The source failed, which is not the same as having ended.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the device or file; harmless when not open."""
+
+    def interrupt(self) -> None:  # noqa: B027 - most drivers cannot be interrupted
+        """Make a ``read`` that waits in another thread return None soon, where possible."""
+
+    def __enter__(self) -> Source:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class PaceClock:
+    """One relation between media time and the monotonic clock for all paced sources of a run.
+
+    The first frame that any of them asks about is due at that moment.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._start_s: float | None = None
+
+    def due_s(self, media_s: float) -> float:
+        """Return the monotonic time in seconds at which a media time happens."""
+        with self._lock:
+            if self._start_s is None:
+                self._start_s = time.monotonic() - media_s
+            return self._start_s + media_s
+
+
+class BufferPool:
+    """Image buffers that are used again as soon as nobody holds them.
+
+    A buffer is free when the pool's own reference is the only one left, so a holder need not
+    give anything back and can never see its frame overwritten.  A view counts as a holder,
+    because numpy views reference the array that owns the memory.
+
+    Args:
+        limit: Buffers kept; above it a frame is allocated for its one use.
+    """
+
+    def __init__(self, limit: int = 8) -> None:
+        self._buffers: list[npt.NDArray[Any]] = []
+        self._limit = limit
+
+    def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Return an uninitialised array that nobody else holds."""
+        if self._buffers and (self._buffers[0].shape, self._buffers[0].dtype) != (shape, dtype):
+            self._buffers.clear()
+        for position in range(len(self._buffers)):
+            # 2 = the list's reference and getrefcount's own argument.
+            if sys.getrefcount(self._buffers[position]) == 2:
+                return self._buffers[position]
+        buffer = np.empty(shape, dtype)
+        if len(self._buffers) < self._limit:
+            self._buffers.append(buffer)
+        return buffer
+
+
+def to_modality(
+    raw: npt.NDArray[Any], modality: Modality, pool: BufferPool, where: str
+) -> npt.NDArray[Any]:
+    """Turn what OpenCV decoded into the image of a :class:`Frame`.
+
+    Args:
+        raw: (H, W), (H, W, 1), (H, W, 2) packed 16 bit, or (H, W, 3 or 4) BGR; uint8 or uint16.
+        modality: ``rgb`` wants three 8-bit colours, ``thermal`` one channel of 8 or 16 bit.
+        pool: Where the result's memory comes from.
+        where: Name of the source or file, for messages.
+
+    Raises:
+        SourceError: Another pixel format, or a false-coloured thermal picture.
+    """
+    if raw.ndim == 3 and raw.shape[2] == 1:
+        raw = raw[:, :, 0]
+    channels = 1 if raw.ndim == 2 else raw.shape[2]
+    if modality == "rgb":
+        if raw.dtype != np.uint8 or channels not in (1, 3, 4):
+            raise SourceError(f"{where}: expected 8-bit colour, got {raw.dtype} {raw.shape}")
+        codes = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+        out = pool.take((*raw.shape[:2], 3), np.uint8)
+        return cv2.cvtColor(raw, codes[channels], dst=out)
+    if channels == 2 and raw.dtype == np.uint8:
+        # Some OpenCV builds hand Y16 over as two bytes a pixel.
+        raw, channels = np.ascontiguousarray(raw).view(np.uint16)[:, :, 0], 1
+    if raw.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
+        raise SourceError(f"{where}: expected 8- or 16-bit grey, got {raw.dtype} {raw.shape}")
+    if channels > 1:
+        check_grey(raw, where)
+        raw = raw[:, :, 0]
+    out = pool.take(raw.shape, raw.dtype)
+    np.copyto(out, raw)
+    return out
+
+
+def check_grey(image: npt.NDArray[Any], where: str) -> None:
+    """Refuse a thermal picture painted in colours: its brightness no longer orders temperature.
+
+    Args:
+        image: (H, W, 3 or 4) uint8 or uint16.
+        where: Name of the source or file, for messages.
+
+    Raises:
+        SourceError: The colour channels differ.
+    """
+    sample = image[::8, ::8, :3].astype(np.float32)
+    spread = float(np.mean(sample.max(axis=2) - sample.min(axis=2)))
+    if spread > _COLOUR_SPREAD * (1 if image.dtype == np.uint8 else 257):
+        raise SourceError(
+            f"{where}: the thermal picture is false-coloured (channels differ by {spread:.0f} on "
+            "average), and colours do not give temperatures back; record it in white-hot grey "
+            "or 16 bit"
+        )

@@ -1,0 +1,287 @@
+"""Cameras and network streams through OpenCV: V4L2 devices, GStreamer pipelines, RTSP and HTTP."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import MissingComponentError, SourceError
+from differseg.runtime.sources.base import BufferPool, Frame, Modality, Source, to_modality
+
+_DRIVER_STAMP_MAX_AGE_S = 1.0
+"""A driver's stamp older than this is on another clock than ours."""
+
+_OPEN_TIMEOUT_MS = 10_000
+_READ_TIMEOUT_MS = 5_000
+
+
+def open_quietly(name: str | int, backend: int, settings: list[int]) -> cv2.VideoCapture:
+    """Open a capture without OpenCV's and FFmpeg's own lines on stderr.
+
+    Args:
+        name: Device index, path, address or pipeline text.
+        backend: One of OpenCV's ``CAP_`` constants.
+        settings: Pairs of property and value that must be known while opening.
+    """
+    # Read by OpenCV once, when its FFmpeg part first runs; a user's own setting wins.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(name, backend, settings)
+    except cv2.error:
+        # A backend that rejects the settings; the caller reports that it is not open.
+        return cv2.VideoCapture()
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+class CaptureSource(Source):
+    """A live ``cv2.VideoCapture``; the subclasses say how to open it."""
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__(modality)
+        self._capture: cv2.VideoCapture | None = None
+        self._raw: npt.NDArray[Any] | None = None
+        self._pool = BufferPool()
+        self._index = 0
+
+    def _adopt(self, capture: cv2.VideoCapture) -> None:
+        """Take over an open capture and read its rate and size."""
+        self._capture, self._raw, self._index = capture, None, 0
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        # Network streams report time base rates such as 90000.
+        self.fps = float(rate) if 0.5 <= rate <= 1000 else None
+        width, height = (int(capture.get(p)) for p in (3, 4))
+        self.size_wh = (width, height) if width > 0 and height > 0 else None
+
+    def read(self) -> Frame | None:
+        """Return the next frame, stamped when it was grabbed or by the driver."""
+        if self._capture is None:
+            raise SourceError(f"{self.description}: read before open")
+        if not self._capture.grab():
+            raise SourceError(f"{self.description}: {self._lost_text()}")
+        timestamp_s = self._stamp(time.monotonic())
+        ok, raw = (
+            self._capture.retrieve(self._raw)
+            if self._raw is not None
+            else (self._capture.retrieve())
+        )
+        if not ok or raw is None or raw.size == 0:
+            raise SourceError(f"{self.description}: a frame could not be decoded")
+        self._raw = raw
+        image = to_modality(self._unpack(raw), self.modality, self._pool, self.description)
+        self.size_wh = (image.shape[1], image.shape[0])
+        frame = Frame(image, timestamp_s, self._index)
+        self._index += 1
+        return frame
+
+    def _stamp(self, now_s: float) -> float:
+        return now_s
+
+    def _unpack(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return raw
+
+    def _lost_text(self) -> str:
+        return "the stream was lost"
+
+    def close(self) -> None:
+        """Release the device."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+class V4l2Source(CaptureSource):
+    """A camera on a V4L2 device node.
+
+    A thermal camera is asked for 16 bit: FOURCC ``Y16 `` first and ``CONVERT_RGB`` off second,
+    the order in which OpenCV keeps the 16 bits.  Where the driver refuses, its 8-bit picture is
+    used and a note says so.
+
+    Args:
+        device: Index, or path such as ``/dev/video2``.
+        modality: ``rgb`` or ``thermal``.
+        fourcc: Four characters, such as ``MJPG`` or ``Y16``; the driver's choice when None
+            (thermal: ``Y16``).
+        size_wh: Width and height to ask for.
+        fps: Rate to ask for.
+    """
+
+    def __init__(
+        self,
+        device: int | str,
+        modality: Modality,
+        *,
+        fourcc: str | None = None,
+        size_wh: tuple[int, int] | None = None,
+        fps: float | None = None,
+    ) -> None:
+        super().__init__(modality)
+        self._path = f"/dev/video{device}" if isinstance(device, int) else device
+        self._wanted = (fourcc, size_wh, fps)
+        self.description = f"V4L2 {self._path}"
+
+    def open(self) -> None:
+        """Open the device and set its format."""
+        if not os.path.exists(self._path):
+            have = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
+            raise SourceError(
+                f"{self._path}: there is no such device (present: {have}); is the camera plugged "
+                "in, and in a container, was it passed with --device?"
+            )
+        capture = open_quietly(self._path, cv2.CAP_V4L2, [])
+        if not capture.isOpened():
+            reason = (
+                "another program may hold it, or it is not a capture node"
+                if os.access(self._path, os.R_OK | os.W_OK)
+                else "no permission; add the user to the group 'video'"
+            )
+            raise SourceError(f"{self._path}: OpenCV's V4L2 reader cannot open it: {reason}")
+        fourcc, size_wh, fps = self._wanted
+        self._set_format(capture, fourcc)
+        if size_wh is not None:
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_wh[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_wh[1])
+        if fps is not None:
+            capture.set(cv2.CAP_PROP_FPS, fps)
+        self.clock = "arrival"
+        self._adopt(capture)
+        for what, wanted, got in (("size", size_wh, self.size_wh), ("rate", fps, self.fps)):
+            if wanted is not None and wanted != got:
+                self.notes.append(f"{self._path}: asked for {what} {wanted}, the driver gave {got}")
+
+    def _set_format(self, capture: cv2.VideoCapture, fourcc: str | None) -> None:
+        code = (fourcc or ("Y16" if self.modality == "thermal" else "")).ljust(4)
+        if not code.strip():
+            return
+        wanted = cv2.VideoWriter.fourcc(*code)
+        capture.set(cv2.CAP_PROP_FOURCC, wanted)
+        if int(capture.get(cv2.CAP_PROP_FOURCC)) == wanted:
+            if code == "Y16 ":
+                capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
+            return
+        if fourcc is not None:
+            capture.release()
+            raise SourceError(
+                f"{self._path}: the driver does not offer format '{fourcc}'; list its formats "
+                f"with: v4l2-ctl -d {self._path} --list-formats-ext"
+            )
+        self.notes.append(
+            f"{self._path}: no 16-bit format (Y16), so its 8-bit picture is used; the camera's "
+            "own gain control then decides the contrast"
+        )
+
+    def _stamp(self, now_s: float) -> float:
+        """Return the driver's capture time where it is on the monotonic clock, else ``now_s``."""
+        if self._capture is None:
+            return now_s
+        stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        if now_s - _DRIVER_STAMP_MAX_AGE_S <= stamp_s <= now_s + 0.002:
+            self.clock = "driver"
+            return min(stamp_s, now_s)
+        self.clock = "arrival"
+        return now_s
+
+    def _unpack(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Give 16-bit data that came as one row of bytes its shape back."""
+        if self.modality != "thermal" or raw.dtype != np.uint8 or self.size_wh is None:
+            return raw
+        width, height = self.size_wh
+        if raw.size == 2 * width * height and raw.ndim == 2:
+            return np.ascontiguousarray(raw).view(np.uint16).reshape(height, width)
+        return raw
+
+    def _lost_text(self) -> str:
+        return "no frame within the driver's time limit; unplugged, or the link is overloaded"
+
+
+class GstreamerSource(CaptureSource):
+    """A GStreamer pipeline written as text; needs an OpenCV build with GStreamer.
+
+    Where the text has no ``appsink``, one is added that keeps only the newest frame (a pipeline
+    that queues frames shows the past).
+    """
+
+    def __init__(self, text: str, modality: Modality) -> None:
+        super().__init__(modality)
+        self._text = text.strip()
+        self.description = f"GStreamer '{self._text[:60]}'"
+
+    @property
+    def pipeline(self) -> str:
+        """Return the text as it is given to OpenCV."""
+        if "appsink" in self._text:
+            return self._text
+        formats = "BGR" if self.modality == "rgb" else "GRAY16_LE"
+        return (
+            f"{self._text} ! videoconvert ! video/x-raw,format={formats} ! "
+            "appsink drop=true max-buffers=1 sync=false"
+        )
+
+    def open(self) -> None:
+        """Build and start the pipeline."""
+        if not has_gstreamer():
+            raise MissingComponentError(
+                f"{self.description}: this OpenCV ({cv2.__version__}) is built without GStreamer; "
+                "use an OpenCV that has it (JetPack's system OpenCV, Debian's python3-opencv), "
+                "not the one from PyPI"
+            )
+        settings: list[int] = [] if self.modality == "rgb" else [cv2.CAP_PROP_CONVERT_RGB, 0]
+        capture = open_quietly(self.pipeline, cv2.CAP_GSTREAMER, settings)
+        if not capture.isOpened():
+            raise SourceError(
+                f"{self.description}: the pipeline does not start; try it alone with: "
+                f"gst-launch-1.0 {self._text} ! fakesink"
+            )
+        self._adopt(capture)
+
+    def _lost_text(self) -> str:
+        return "the pipeline ended or failed"
+
+
+class NetworkSource(CaptureSource):
+    """An RTSP, HTTP, RTMP or UDP stream through OpenCV's FFmpeg part."""
+
+    def __init__(self, address: str, modality: Modality) -> None:
+        super().__init__(modality)
+        self._address = address
+        self.description = without_password(address)
+
+    def open(self) -> None:
+        """Connect, at most 10 s."""
+        settings = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
+        ]  # fmt: skip
+        capture = open_quietly(self._address, cv2.CAP_FFMPEG, settings)
+        if not capture.isOpened():
+            raise SourceError(
+                f"{self.description}: cannot connect (OpenCV's FFmpeg reader, "
+                f"{_OPEN_TIMEOUT_MS // 1000} s); check address, user and password with: "
+                f"ffprobe {self.description}"
+            )
+        self._adopt(capture)
+
+    def _lost_text(self) -> str:
+        return f"the stream ended or gave nothing for {_READ_TIMEOUT_MS // 1000} s"
+
+
+def has_gstreamer() -> bool:
+    """Say whether this OpenCV was built with GStreamer."""
+    lines = cv2.getBuildInformation().splitlines()
+    return any("GStreamer:" in line and "YES" in line for line in lines)
+
+
+def without_password(address: str) -> str:
+    """Return an address without user, password and query (cameras take passwords there too)."""
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))

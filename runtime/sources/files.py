@@ -1,0 +1,336 @@
+"""Recorded frames: video files and image folders, read in order, or paced as if live."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy.typing as npt
+
+from differseg.errors import SourceError
+from differseg.runtime.sources.base import (
+    BufferPool,
+    Frame,
+    Modality,
+    PaceClock,
+    Source,
+    to_modality,
+)
+from differseg.runtime.sources.cameras import open_quietly
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+TIMESTAMP_FILE = "timestamps.csv"
+DEFAULT_FOLDER_FPS = 30.0
+
+_EXACT_COUNT_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi")
+"""Containers whose index holds the true number of frames; others only estimate it."""
+
+
+class VideoSource(Source):
+    """A video file; time stamps are media times from its first frame.
+
+    Args:
+        path: The file.
+        modality: ``rgb`` or ``thermal``; a thermal video must be grey.
+    """
+
+    live = False
+    clock = "media"
+
+    def __init__(self, path: Path, modality: Modality) -> None:
+        super().__init__(modality)
+        self._path = path
+        self._capture: cv2.VideoCapture | None = None
+        self._raw: npt.NDArray[Any] | None = None
+        self._pool = BufferPool()
+        self._index = 0
+        self._first_ms: float | None = None
+        self._last_s = -math.inf
+        self._declared = 0
+        self.description = f"video {path}"
+
+    def open(self) -> None:
+        """Open the file and make sure that it holds a frame."""
+        if not self._path.is_file():
+            raise SourceError(f"{self._path}: no such file")
+        if self._path.stat().st_size == 0:
+            raise SourceError(f"{self._path}: the video is empty (0 bytes)")
+        capture = open_quietly(str(self._path), cv2.CAP_FFMPEG, [])
+        if not capture.isOpened():
+            raise SourceError(
+                f"{self._path}: not a video that OpenCV's FFmpeg reader can open (truncated, or "
+                f"another kind of file); look at it with: ffprobe {self._path}"
+            )
+        if not capture.grab():
+            capture.release()
+            raise SourceError(f"{self._path}: the video holds no frames")
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.fps = float(rate) if 0.1 <= rate <= 1000 else None
+        self.size_wh = (int(capture.get(3)), int(capture.get(4)))
+        self._declared = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._capture, self._index, self._first_ms, self._last_s = capture, 0, None, -math.inf
+
+    def read(self) -> Frame | None:
+        """Return the next frame; None at the end, ``SourceError`` where the file breaks off."""
+        if self._capture is None:
+            raise SourceError(f"{self.description}: read before open")
+        # open() has grabbed the first frame already.
+        if self._index > 0 and not self._capture.grab():
+            self._check_complete()
+            return None
+        raw = self._raw
+        ok, raw = self._capture.retrieve() if raw is None else self._capture.retrieve(raw)
+        if not ok or raw is None:
+            raise SourceError(f"{self.description}: frame {self._index} cannot be decoded")
+        self._raw = raw
+        image = to_modality(raw, self.modality, self._pool, self.description)
+        frame = Frame(image, self._media_time_s(), self._index)
+        self._index += 1
+        return frame
+
+    def _media_time_s(self) -> float:
+        """Return the frame's time from the first frame; by the rate where the file has none."""
+        assert self._capture is not None
+        position_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        if self._first_ms is None:
+            # Some builds count from the end of the first frame; relative times agree in all.
+            self._first_ms = position_ms
+        time_s = (position_ms - self._first_ms) / 1000.0
+        if self._index > 0 and not time_s > self._last_s:
+            time_s = self._last_s + 1.0 / (self.fps or DEFAULT_FOLDER_FPS)
+        self._last_s = time_s
+        return time_s
+
+    def _check_complete(self) -> None:
+        exact = self._path.suffix.lower() in _EXACT_COUNT_SUFFIXES
+        if exact and self._index < 0.95 * self._declared - 2:
+            raise SourceError(
+                f"{self._path}: breaks off after {self._index} of {self._declared} frames; the "
+                "file is truncated or damaged"
+            )
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+
+class FolderSource(Source):
+    """The images of a folder in natural order (``img2`` before ``img10``).
+
+    Times come from ``timestamps.csv`` in the folder (columns ``name,timestamp_s``; the name with
+    or without suffix), which then also decides which images are read; else from ``fps``.  The
+    times of two cameras must be on one clock, whatever its zero.
+
+    Args:
+        path: The folder.
+        modality: ``rgb`` or ``thermal``; 16-bit thermal images stay 16 bit.
+        fps: Rate in Hz where there is no ``timestamps.csv``.
+    """
+
+    live = False
+    clock = "media"
+
+    def __init__(self, path: Path, modality: Modality, fps: float | None = None) -> None:
+        super().__init__(modality)
+        self._path = path
+        self._asked_fps = fps
+        self._entries: list[tuple[Path, float]] = []
+        self._next: int | None = None
+        self._pool = BufferPool()
+        self.description = f"folder {path}"
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of the images in order, without suffix; valid after ``open``."""
+        return [path.stem for path, _ in self._entries]
+
+    @property
+    def timed(self) -> bool:
+        """Whether the folder brings its own time stamps."""
+        return (self._path / TIMESTAMP_FILE).is_file()
+
+    def open(self) -> None:
+        """List the folder and read its time stamps."""
+        if not self._path.is_dir():
+            raise SourceError(f"{self._path}: no such folder")
+        images = sorted(
+            (p for p in self._path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES),
+            key=natural_key,
+        )
+        if not images:
+            raise SourceError(
+                f"{self._path}: the folder holds no images ({' '.join(IMAGE_SUFFIXES)})"
+            )
+        if self.timed:
+            self._entries = read_timestamps(self._path / TIMESTAMP_FILE, images)
+            span_s = self._entries[-1][1] - self._entries[0][1]
+            steps = len(self._entries) - 1
+            self.fps = steps / span_s if steps and span_s > 0 else None
+        else:
+            self.fps = self._asked_fps or DEFAULT_FOLDER_FPS
+            self._entries = [(path, i / self.fps) for i, path in enumerate(images)]
+        self._next, self.size_wh = 0, None
+
+    def read(self) -> Frame | None:
+        """Return the next image."""
+        if self._next is None:
+            raise SourceError(f"{self.description}: read before open")
+        if self._next >= len(self._entries):
+            return None
+        index = self._next
+        path, time_s = self._entries[index]
+        image = read_image(path, self.modality, self._pool)
+        size_wh = (image.shape[1], image.shape[0])
+        if self.size_wh not in (None, size_wh):
+            assert self.size_wh is not None
+            raise SourceError(
+                f"{path}: is {size_wh[0]}x{size_wh[1]} pixels, but the images before it are "
+                f"{self.size_wh[0]}x{self.size_wh[1]}; one stream has one size"
+            )
+        self.size_wh, self._next = size_wh, index + 1
+        return Frame(image, time_s, index, path.stem)
+
+    def close(self) -> None:
+        """Forget the list."""
+        self._next = None
+
+
+class PacedSource(Source):
+    """A recorded source given out in real time, as a camera would.
+
+    Frames are stamped with the monotonic time at which their media time falls.
+
+    Args:
+        inner: A source with media times.
+        clock: Common start of this run's paced sources.
+    """
+
+    live = True
+    clock = "driver"
+
+    def __init__(self, inner: Source, clock: PaceClock) -> None:
+        super().__init__(inner.modality)
+        self._inner = inner
+        self._clock = clock
+        self._interrupted = threading.Event()
+        self.description = f"{inner.description} (paced)"
+
+    def open(self) -> None:
+        """Open the recording."""
+        self._interrupted.clear()
+        self._inner.open()
+        self.fps, self.size_wh, self.notes = self._inner.fps, self._inner.size_wh, self._inner.notes
+
+    def read(self) -> Frame | None:
+        """Return the next frame when its time has come."""
+        frame = self._inner.read()
+        if frame is None:
+            return None
+        self.size_wh = self._inner.size_wh
+        due_s = self._clock.due_s(frame.timestamp_s)
+        if self._interrupted.wait(max(0.0, due_s - time.monotonic())):
+            return None
+        return Frame(frame.image, due_s, frame.index, frame.name)
+
+    def interrupt(self) -> None:
+        """End the wait for the next frame."""
+        self._interrupted.set()
+
+    def close(self) -> None:
+        """Close the recording."""
+        self._inner.close()
+
+
+def natural_key(path: Path) -> list[tuple[int, int, str]]:
+    """Return a sort key that orders numbers in names by value."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(p), "") if p.isdigit() else (1, 0, p.lower()) for p in parts if p]
+
+
+def read_timestamps(table: Path, images: list[Path]) -> list[tuple[Path, float]]:
+    """Read ``name,timestamp_s`` rows.
+
+    Raises:
+        SourceError: Missing columns, a time that is not a number, or an image that is not there.
+    """
+    by_name = {p.name: p for p in images} | {p.stem: p for p in images}
+    entries: list[tuple[Path, float]] = []
+    with table.open(newline="", encoding="utf-8-sig") as stream:
+        rows = csv.DictReader(stream)
+        if not {"name", "timestamp_s"} <= set(rows.fieldnames or ()):
+            got = ",".join(rows.fieldnames or ()) or "nothing"
+            raise SourceError(f"{table}: expected the columns name,timestamp_s, got {got}")
+        for row in rows:
+            name, text = row["name"] or "", row["timestamp_s"] or ""
+            if name not in by_name:
+                raise SourceError(f"{table}:{rows.line_num}: there is no image '{name}'")
+            try:
+                time_s = float(text)
+            except ValueError:
+                time_s = math.nan
+            if not math.isfinite(time_s):
+                raise SourceError(
+                    f"{table}:{rows.line_num}: timestamp_s of '{name}': expected seconds, "
+                    f"got '{text}'"
+                )
+            entries.append((by_name[name], time_s))
+    if not entries:
+        raise SourceError(f"{table}: the table has no rows")
+    return entries
+
+
+def read_image(path: Path, modality: Modality, pool: BufferPool) -> npt.NDArray[Any]:
+    """Read one image file as a frame's image.
+
+    Args:
+        path: The file.
+        modality: ``rgb`` gives (H, W, 3) uint8 RGB upright by EXIF; ``thermal`` (H, W) uint8 or
+            uint16.
+        pool: Where the memory comes from.
+
+    Raises:
+        SourceError: Unreadable, or of another kind.
+    """
+    flags = cv2.IMREAD_COLOR if modality == "rgb" else cv2.IMREAD_UNCHANGED
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        raw = cv2.imread(str(path), flags)
+    except cv2.error:
+        raw = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if raw is None:
+        raise SourceError(f"{path}: cannot be read as an image; is it truncated?")
+    return to_modality(raw, modality, pool, str(path))
+
+
+def check_same_stems(rgb: Source, thermal: Source) -> None:
+    """Refuse two folders without time stamps whose images do not belong together by name.
+
+    Without times the n-th image would be paired with the n-th, whatever they show.
+
+    Raises:
+        SourceError: Names the first stem that only one of them has.
+    """
+    if not isinstance(rgb, FolderSource) or not isinstance(thermal, FolderSource):
+        return
+    if rgb.timed or thermal.timed:
+        return
+    a, b = rgb.stems, thermal.stems
+    if a != b:
+        lone = sorted(set(a) ^ set(b))
+        where = rgb.description if lone and lone[0] in a else thermal.description
+        raise SourceError(
+            f"{rgb.description} and {thermal.description}: {len(lone)} images have no partner of "
+            f"the same name (first: '{lone[0]}', only in {where}); rename them, or give both "
+            f"folders a {TIMESTAMP_FILE}"
+        )
