@@ -1,0 +1,286 @@
+"""Puts the actors of a synthetic scene between its props, in the colour and the thermal view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from differseg.data.synthetic_canvas import Weather
+from differseg.data.synthetic_places import Place
+from differseg.data.synthetic_sprites import Matrix, SpriteFrame
+from differseg.data.synthetic_sprites import place as warp_into
+from differseg.data.synthetic_traffic import Actor, Pose
+from differseg.data.synthetic_view import View
+
+Float = npt.NDArray[np.float32]
+Byte = npt.NDArray[np.uint8]
+Rect = tuple[int, int, int, int]
+
+
+@dataclass
+class _Patch:
+    """A warped picture and the rectangle (x0, y0, x1, y1) of the view that it covers."""
+
+    pixels: npt.NDArray[np.generic]
+    rect: Rect
+
+
+@dataclass
+class _Layer:
+    """One thing in the picture at its depth: shadow under it, body, light from it."""
+
+    z_m: float
+    body: _Patch
+    foreground: bool
+    shadow: _Patch | None = None
+    glow: list[_Patch] | None = None
+
+    def rects(self) -> list[Rect]:
+        """Return every rectangle that it touches."""
+        extra = [self.shadow] if self.shadow else []
+        return [patch.rect for patch in [self.body, *extra, *(self.glow or [])]]
+
+
+class ColorLayer:
+    """Renders the RGB view and the mask without noise."""
+
+    def __init__(self, view: View, weather: Weather, place: Place, exposure_s: float) -> None:
+        """Light the props once and keep the picture with and without them."""
+        self._view, self._weather, self._exposure_s = view, weather, exposure_s
+        self._size_wh = (view.width_px, view.height_px)
+        margin = place.margin_px
+        inner = (
+            slice(margin, margin + view.height_px),
+            slice(margin, margin + view.width_px),
+        )
+        self._bare = np.ascontiguousarray(place.picture[inner])
+        self._light = np.ascontiguousarray(place.light[inner])
+        self._props = []
+        for prop in place.props:
+            foot = view.foot(prop.x_m, prop.z_m)
+            matrix = prop.sprite.matrix(foot, view.focal_px / prop.z_m, False)
+            body = self._body(prop.sprite.frames[0], matrix, foot, 1.0, 0)
+            if body is not None:
+                shadow = self._shadow(prop.sprite.frames[0], matrix, foot, 1.0)
+                self._props.append(_Layer(prop.z_m, body, False, shadow))
+        self._full = self._bare.copy()
+        everywhere = (0, 0, *self._size_wh)
+        unused = np.zeros(self._size_wh[::-1], np.uint8)
+        for layer in sorted(self._props, key=lambda item: -item.z_m):
+            _blend(self._full, unused, layer, everywhere)
+        self._last: tuple[float, Byte, Byte] | None = None
+
+    def render(self, actors: list[Actor], t_s: float) -> tuple[Byte, Byte]:
+        """Return the picture (H, W, 3) uint8 and the mask (H, W) uint8 at world time ``t_s``."""
+        if self._last is None or self._last[0] != t_s:
+            self._last = (t_s, *self._compose(actors, t_s))
+        return self._last[1], self._last[2]
+
+    def _compose(self, actors: list[Actor], t_s: float) -> tuple[Byte, Byte]:
+        moving = [layer for actor in actors if (layer := self._actor(actor, t_s)) is not None]
+        order = sorted([*moving, *self._props], key=lambda item: -item.z_m)
+        picture = self._full.copy()
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        for x0, y0, x1, y1 in _merged([rect for layer in moving for rect in layer.rects()]):
+            picture[y0:y1, x0:x1] = self._bare[y0:y1, x0:x1]
+            for layer in order:
+                _blend(picture, mask, layer, (x0, y0, x1, y1))
+        return picture, mask
+
+    def _actor(self, actor: Actor, t_s: float) -> _Layer | None:
+        pose = actor.pose(t_s)
+        scale = self._view.focal_px / pose.z_m
+        foot = self._view.foot(pose.x_m, pose.z_m)
+        frame = actor.sprite.frame_at(pose.walked_m)
+        flip = actor.across and not actor.forward
+        matrix = actor.sprite.matrix(foot, scale, flip)
+        blur = round(abs(pose.speed_x_mps) * scale * self._exposure_s)
+        body = self._body(frame, matrix, foot, pose.cover, blur)
+        if body is None:
+            return None
+        layer = _Layer(pose.z_m, body, actor.sprite.foreground)
+        layer.shadow = self._shadow(frame, matrix, foot, pose.cover)
+        if self._weather.night:
+            layer.glow = self._glow(actor, pose, foot, scale, flip)
+        return layer
+
+    def _body(
+        self,
+        frame: SpriteFrame,
+        matrix: Matrix,
+        foot: tuple[float, float],
+        cover: float,
+        blur_px: int,
+    ) -> _Patch | None:
+        found = warp_into(frame.rgba, matrix, self._size_wh, pad_px=blur_px)
+        if found is None:
+            return None
+        pixels, rect = found
+        if blur_px > 1:
+            pixels = cv2.blur(pixels, (blur_px, 1), borderType=cv2.BORDER_CONSTANT)
+        column = int(np.clip(foot[0], 0, self._size_wh[0] - 1))
+        row = int(np.clip(foot[1], 0, self._size_wh[1] - 1))
+        red, green, blue = (float(value) * cover for value in self._light[row, column])
+        return _Patch(cv2.multiply(pixels, (red, green, blue, cover)), rect)
+
+    def _shadow(
+        self, frame: SpriteFrame, matrix: Matrix, foot: tuple[float, float], cover: float
+    ) -> _Patch | None:
+        """Throw the silhouette on the ground, away from the sun; None without a sun."""
+        weather, view = self._weather, self._view
+        if weather.sun <= 0.05:
+            return None
+        depth = view.focal_px * view.height_m / max(1e-3, foot[1] - view.horizon_px)
+        rise = weather.sun_z * view.height_m / depth
+        if abs(rise) < 0.02:
+            return None
+        lay = np.array(
+            [
+                [1, -weather.sun_x, weather.sun_x * foot[1]],
+                [0, rise, foot[1] * (1 - rise)],
+                [0, 0, 1.0],
+            ]
+        )
+        found = warp_into(frame.shade, lay @ matrix, self._size_wh)
+        if found is None:
+            return None
+        dark = min(0.42, 0.5 * weather.sun) * cover
+        return _Patch(cv2.multiply(found[0], dark), found[1])
+
+    def _glow(
+        self, actor: Actor, pose: Pose, foot: tuple[float, float], scale: float, flip: bool
+    ) -> list[_Patch]:
+        """Return the head and tail lights of a vehicle as patches of added light."""
+        patches = []
+        for x, y, radius, strength, color in actor.sprite.lights:
+            center = (foot[0] + (-x if flip else x) * scale, foot[1] - y * scale)
+            reach = max(3.0, radius * scale)
+            size = _DISC.shape[0]
+            ratio = 2 * reach / size
+            matrix = np.array(
+                [
+                    [ratio, 0, center[0] - reach],
+                    [0, ratio, center[1] - reach],
+                    [0, 0, 1.0],
+                ]
+            )
+            found = warp_into([_DISC], matrix, self._size_wh)
+            if found is not None:
+                red, green, blue = (channel * strength * pose.cover for channel in color)
+                glow = cv2.multiply(found[0], (red, green, blue, 0.0))
+                patches.append(_Patch(glow, found[1]))
+        return patches
+
+
+def _disc(size: int = 64) -> Byte:
+    """Return the picture of a light: a small core in a wide faint halo, (N, N, 3) uint8."""
+    axis = np.linspace(-1, 1, size, dtype=np.float32)
+    square = axis[:, None] ** 2 + axis[None, :] ** 2
+    light = 1.1 * np.exp(-square * 42) + 0.34 * np.exp(-square * 7)
+    light *= np.clip(1 - square, 0, 1)
+    return np.repeat(np.clip(light * 255, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+_DISC = _disc()
+
+
+def _clipped(
+    patch: _Patch, rect: Rect
+) -> tuple[npt.NDArray[np.generic], tuple[slice, slice]] | None:
+    """Return the part of a patch inside ``rect`` and the window of the view it covers."""
+    x0, y0 = max(patch.rect[0], rect[0]), max(patch.rect[1], rect[1])
+    x1, y1 = min(patch.rect[2], rect[2]), min(patch.rect[3], rect[3])
+    if x0 >= x1 or y0 >= y1:
+        return None
+    left, top = patch.rect[0], patch.rect[1]
+    return patch.pixels[y0 - top : y1 - top, x0 - left : x1 - left], (slice(y0, y1), slice(x0, x1))
+
+
+def _blend(picture: Byte, mask: Byte, layer: _Layer, rect: Rect) -> None:
+    """Blend one layer into the picture and the mask inside ``rect``, in place."""
+    if layer.shadow is not None and (part := _clipped(layer.shadow, rect)) is not None:
+        keep = cv2.cvtColor(255 - part[0], cv2.COLOR_GRAY2RGB)
+        picture[part[1]] = cv2.multiply(picture[part[1]], keep, scale=1 / 255)
+    if (part := _clipped(layer.body, rect)) is not None:
+        rgba, window = part
+        alpha = cv2.extractChannel(rgba, 3)
+        keep = cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB)
+        under = cv2.multiply(picture[window], keep, scale=1 / 255)
+        picture[window] = cv2.add(under, cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
+        mask[window][alpha > 127] = int(layer.foreground)
+    for patch in layer.glow or []:
+        if (part := _clipped(patch, rect)) is not None:
+            picture[part[1]] = cv2.add(picture[part[1]], part[0])
+
+
+def _merged(rects: list[Rect]) -> list[Rect]:
+    """Join rectangles that overlap until all are disjoint."""
+    disjoint: list[Rect] = []
+    for rect in rects:
+        while True:
+            hit = next((other for other in disjoint if _overlap(rect, other)), None)
+            if hit is None:
+                break
+            disjoint.remove(hit)
+            rect = (
+                min(rect[0], hit[0]), min(rect[1], hit[1]),
+                max(rect[2], hit[2]), max(rect[3], hit[3]),
+            )  # fmt: skip
+        disjoint.append(rect)
+    return disjoint
+
+
+def _overlap(a: Rect, b: Rect) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+class HeatLayer:
+    """Renders the thermal view in kelvin above ambient, without noise."""
+
+    def __init__(
+        self, view: View, place: Place, thermal_to_rgb: Matrix, size_wh: tuple[int, int]
+    ) -> None:
+        """Warp the background and the props to the thermal view once."""
+        self._view, self._size_wh = view, size_wh
+        self._from_rgb = np.linalg.inv(thermal_to_rgb)
+        shift = np.array([[1, 0, -place.margin_px], [0, 1, -place.margin_px], [0, 0, 1.0]])
+        # the thermal pixel is larger: average over it before sampling
+        spread = float(np.sqrt(abs(np.linalg.det(thermal_to_rgb[:2, :2]))))
+        heat = cv2.GaussianBlur(place.heat_k, (0, 0), max(0.3, 0.42 * spread))
+        self._bare = cv2.warpPerspective(
+            heat, self._from_rgb @ shift, size_wh, borderMode=cv2.BORDER_REPLICATE
+        )
+        self._props = []
+        for prop in place.props:
+            foot = view.foot(prop.x_m, prop.z_m)
+            matrix = prop.sprite.matrix(foot, view.focal_px / prop.z_m, False)
+            found = warp_into(prop.sprite.frames[0].heat, self._from_rgb @ matrix, size_wh)
+            if found is not None:
+                self._props.append(_Layer(prop.z_m, _Patch(*found), False))
+
+    def render(self, actors: list[Actor], t_s: float) -> Float:
+        """Return the view (Ht, Wt) float32 at world time ``t_s``."""
+        moving = []
+        for actor in actors:
+            pose = actor.pose(t_s)
+            matrix = actor.sprite.matrix(
+                self._view.foot(pose.x_m, pose.z_m),
+                self._view.focal_px / pose.z_m,
+                actor.across and not actor.forward,
+            )
+            frame = actor.sprite.frame_at(pose.walked_m)
+            found = warp_into(frame.heat, self._from_rgb @ matrix, self._size_wh)
+            if found is not None:
+                patch = _Patch(found[0] * np.float32(pose.cover), found[1])
+                moving.append(_Layer(pose.z_m, patch, True))
+        view = self._bare.copy()
+        for layer in sorted([*moving, *self._props], key=lambda item: -item.z_m):
+            x0, y0, x1, y1 = layer.body.rect
+            window = view[y0:y1, x0:x1]
+            heat, alpha = cv2.split(layer.body.pixels)
+            window *= 1 - alpha
+            window += heat
+        return view
