@@ -38,7 +38,7 @@ class EdgeTrunk(nn.Module):
         stream_channels: Sequence[int] = (3,),
         *,
         stem_width: int = 16,
-        channels: tuple[int, int, int, int] = (32, 48, 64, 96),
+        channels: tuple[int, int, int, int] = (16, 32, 64, 96),
         depths: tuple[int, int, int, int] = (1, 2, 3, 2),
     ) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class DifferSeg(nn.Module):
         level_block: The receptive-field block to use.
         align_corners: Grid of the final resize; the authors' networks need True.
         keep_unused_fusion: Hold the authors' uncalled decoder weights too.
+        upsampling_paths: Learned paths per band and upsampler of the decoder; the authors use 3.
         batch_streams_in_training: Also train with one batch for all modalities.  The authors
             pass them one after the other, which updates batch statistics twice a step.
     """
@@ -48,6 +49,7 @@ class DifferSeg(nn.Module):
         level_block: LevelBlock,
         align_corners: bool,
         keep_unused_fusion: bool,
+        upsampling_paths: int,
         batch_streams_in_training: bool,
     ) -> None:
         super().__init__()
@@ -61,7 +63,9 @@ class DifferSeg(nn.Module):
         if len(spec.modalities) == 2:
             self.dpf1, self.dpf2, self.dpf3, self.dpf4 = map(DifferentialPerceptionFusion, widths)
         self.freq_decoder = FrequencyGuidedDecoder(
-            widths[::-1], keep_unused_fusion=keep_unused_fusion
+            widths[::-1],
+            keep_unused_fusion=keep_unused_fusion,
+            upsampling_paths=upsampling_paths,
         )
         self.predtrans1, self.predtrans2, self.predtrans3, self.predtrans4 = map(
             SegmentationHead, widths

@@ -84,7 +84,7 @@ class _BackboneDefaults:
 
 _AUTHORS_WIDTHS = (64, 128, 256, 512)
 _DEFAULTS: dict[Backbone, _BackboneDefaults] = {
-    "edge": _BackboneDefaults((16, 32, 48, 64), (480, 640)),
+    "edge": _BackboneDefaults((16, 24, 40, 56), (480, 640)),
     "hiera_t": _BackboneDefaults((32, 64, 128, 256), (448, 448)),
     "hiera_s": _BackboneDefaults(_AUTHORS_WIDTHS, (448, 448)),
     "hiera_b_plus": _BackboneDefaults(_AUTHORS_WIDTHS, (448, 448)),
@@ -94,10 +94,16 @@ _DEFAULTS: dict[Backbone, _BackboneDefaults] = {
 _MODELS: dict[str, ModelInfo] = {
     info.name: info
     for info in (
-        _entry("differseg-edge", "RGB and thermal on edge devices", "edge", "rgbt", 0, 0.0),
-        _entry("differseg-rgb-edge", "RGB alone on edge devices", "edge", "rgb", 0, 0.0),
-        _entry("differseg-rgbd-edge", "RGB and depth on edge devices", "edge", "rgbd", 0, 0.0),
-        _entry("differseg-video-edge", "RGB and flow on edge devices", "edge", "video", 0, 0.0),
+        _entry(
+            "differseg-edge", "RGB and thermal on edge devices", "edge", "rgbt", 1_592_218, 3.48
+        ),
+        _entry("differseg-rgb-edge", "RGB alone on edge devices", "edge", "rgb", 1_171_742, 1.86),
+        _entry(
+            "differseg-rgbd-edge", "RGB and depth on edge devices", "edge", "rgbd", 1_592_218, 3.48
+        ),
+        _entry(
+            "differseg-video-edge", "RGB and flow on edge devices", "edge", "video", 1_592_506, 3.50
+        ),
         _entry("differseg-rgb", "the authors' RGB network", "hiera_l", "rgb", 277_241_716, 270.6),
         _entry(
             "differseg-rgbd", "the authors' RGB-D network", "hiera_l", "rgbd", 303_372_072, 536.8

@@ -20,19 +20,27 @@ class FrequencyGuidedDecoder(nn.Module):
         widths: Width of each level, deepest first, such as ``(512, 256, 128, 64)``.
         keep_unused_fusion: Hold the authors' uncalled ``low_freq_fusion`` too, so that their
             checkpoints load with every key in place.
+        upsampling_paths: Learned paths per band and upsampler, 1 to 3; the authors use 3.
 
     Shapes: levels ``(N, widths[k], H/2**(3-k), W/2**(3-k))`` float, deepest first, to
     ``(N, widths[-1], H, W)`` float.
     """
 
-    def __init__(self, widths: Sequence[int], *, keep_unused_fusion: bool = False) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        keep_unused_fusion: bool = False,
+        upsampling_paths: int = 3,
+    ) -> None:
         super().__init__()
         self.freq_decomposers = nn.ModuleList(
             FrequencyDecomposer(width, keep_unused_fusion=keep_unused_fusion) for width in widths
         )
         self.scale_attention = ScaleAttention(widths)
         self.freq_guided_upsamplers = nn.ModuleList(
-            FrequencyGuidedUpsampler(coarse, fine) for coarse, fine in pairwise(widths)
+            FrequencyGuidedUpsampler(coarse, fine, paths=upsampling_paths)
+            for coarse, fine in pairwise(widths)
         )
         self.freq_balancer = FrequencyBalancer(widths[-1])
 
