@@ -16,6 +16,8 @@ Command line: ``python -m differseg.data.synthetic --grid OUT.png`` or ``--sessi
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +122,7 @@ class SyntheticScene:
         relative = self._heat.render(self._actors, t_s - self.thermal_offset_s)
         return self._thermal_sensor.expose(relative + np.float32(self.ambient_k), t_s)
 
-    def sample(self, t_s: float) -> dict[str, npt.NDArray[np.generic]]:
+    def sample(self, t_s: float) -> dict[str, npt.NDArray[Any]]:
         """Return a registered training sample of the world at ``t_s``.
 
         Returns:

@@ -117,7 +117,9 @@ class Canvas:
             (columns - 0.5, rows - 0.5),
             (-0.5, rows - 0.5),
         )
-        matrix = cv2.getPerspectiveTransform(np.float32(edge), np.float32(corners))
+        matrix = cv2.getPerspectiveTransform(
+            np.array(edge, np.float32), np.array(corners, np.float32)
+        )
         share = np.linspace(0, 1, columns, dtype=np.float32)
         z_row = z0 + share * np.float32(z1 - z0)
         place = np.broadcast_to(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +17,8 @@ from differseg.data.synthetic_sprites import place as warp_into
 from differseg.data.synthetic_traffic import Actor, Pose
 from differseg.data.synthetic_view import View
 
-Float = npt.NDArray[np.float32]
-Byte = npt.NDArray[np.uint8]
+Float = npt.NDArray[Any]
+Byte = npt.NDArray[Any]
 Rect = tuple[int, int, int, int]
 
 
@@ -24,7 +26,7 @@ Rect = tuple[int, int, int, int]
 class _Patch:
     """A warped picture and the rectangle (x0, y0, x1, y1) of the view that it covers."""
 
-    pixels: npt.NDArray[np.generic]
+    pixels: npt.NDArray[Any]
     rect: Rect
 
 
@@ -124,7 +126,7 @@ class ColorLayer:
         column = int(np.clip(foot[0], 0, self._size_wh[0] - 1))
         row = int(np.clip(foot[1], 0, self._size_wh[1] - 1))
         red, green, blue = (float(value) * cover for value in self._light[row, column])
-        return _Patch(cv2.multiply(pixels, (red, green, blue, cover)), rect)
+        return _Patch(_scaled(pixels, (red, green, blue, cover)), rect)
 
     def _shadow(
         self, frame: SpriteFrame, matrix: Matrix, foot: tuple[float, float], cover: float
@@ -148,7 +150,7 @@ class ColorLayer:
         if found is None:
             return None
         dark = min(0.42, 0.5 * weather.sun) * cover
-        return _Patch(cv2.multiply(found[0], dark), found[1])
+        return _Patch(_scaled(found[0], (dark,)), found[1])
 
     def _glow(
         self, actor: Actor, pose: Pose, foot: tuple[float, float], scale: float, flip: bool
@@ -170,8 +172,7 @@ class ColorLayer:
             found = warp_into([_DISC], matrix, self._size_wh)
             if found is not None:
                 red, green, blue = (channel * strength * pose.cover for channel in color)
-                glow = cv2.multiply(found[0], (red, green, blue, 0.0))
-                patches.append(_Patch(glow, found[1]))
+                patches.append(_Patch(_scaled(found[0], (red, green, blue)), found[1]))
         return patches
 
 
@@ -187,9 +188,14 @@ def _disc(size: int = 64) -> Byte:
 _DISC = _disc()
 
 
-def _clipped(
-    patch: _Patch, rect: Rect
-) -> tuple[npt.NDArray[np.generic], tuple[slice, slice]] | None:
+def _scaled(image: Byte, factors: Sequence[float]) -> Byte:
+    """Multiply each channel of (H, W[, C]) uint8 by its factor, rounding and saturating."""
+    levels = np.arange(256, dtype=np.float32)[:, None] * np.array(factors, np.float32) + 0.5
+    table = np.clip(levels, 0, 255).astype(np.uint8)[None]  # (1, 256, C)
+    return cv2.LUT(image, table)
+
+
+def _clipped(patch: _Patch, rect: Rect) -> tuple[npt.NDArray[Any], tuple[slice, slice]] | None:
     """Return the part of a patch inside ``rect`` and the window of the view it covers."""
     x0, y0 = max(patch.rect[0], rect[0]), max(patch.rect[1], rect[1])
     x1, y1 = min(patch.rect[2], rect[2]), min(patch.rect[3], rect[3])
@@ -280,7 +286,7 @@ class HeatLayer:
         for layer in sorted([*moving, *self._props], key=lambda item: -item.z_m):
             x0, y0, x1, y1 = layer.body.rect
             window = view[y0:y1, x0:x1]
-            heat, alpha = cv2.split(layer.body.pixels)
+            heat, alpha = layer.body.pixels[..., 0], layer.body.pixels[..., 1]
             window *= 1 - alpha
             window += heat
         return view

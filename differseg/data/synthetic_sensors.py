@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
+Float = npt.NDArray[Any]
 
 _SPARE = 48
 _TICKS_HZ = 1_000_000

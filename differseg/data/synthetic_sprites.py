@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
-Byte = npt.NDArray[np.uint8]
-Matrix = npt.NDArray[np.float64]
+Float = npt.NDArray[Any]
+Byte = npt.NDArray[Any]
+Matrix = npt.NDArray[Any]
 Color = tuple[float, float, float]
 Point = tuple[float, float]
 
@@ -284,11 +285,11 @@ def _area(a: Matrix, b: Matrix) -> float:
 
 
 def place(
-    levels: Sequence[npt.NDArray[np.generic]],
+    levels: Sequence[npt.NDArray[Any]],
     matrix: Matrix,
     view_wh: tuple[int, int],
     pad_px: int = 0,
-) -> tuple[npt.NDArray[np.generic], tuple[int, int, int, int]] | None:
+) -> tuple[npt.NDArray[Any], tuple[int, int, int, int]] | None:
     """Warp a sprite picture into its rectangle of the view.
 
     Args:

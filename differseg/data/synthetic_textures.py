@@ -9,12 +9,13 @@ power-law display curve, which keeps lighting a plain product at run time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Float = npt.NDArray[np.float32]
+Float = npt.NDArray[Any]
 
 
 @dataclass

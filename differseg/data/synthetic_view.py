@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Matrix = npt.NDArray[np.float64]
-Float = npt.NDArray[np.float32]
+Matrix = npt.NDArray[Any]
+Float = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
