@@ -22,6 +22,7 @@ from differseg.export.parity_result import (
     Picture,
     Side,
     Thresholds,
+    mask_of,
 )
 from differseg.metrics import SegmentationMetrics, boundary_f, mask_iou
 
@@ -125,7 +126,7 @@ class Comparison:
         if nonfinite:
             error[~finite] = np.inf
         self._count(error[finite])
-        mask_a, mask_b = map_a > self.a.threshold, map_b > self.b.threshold
+        mask_a, mask_b = mask_of(map_a, self.a.threshold), mask_of(map_b, self.b.threshold)
         return ImageFigures(
             stem=stem,
             pixels=error.size,

@@ -20,6 +20,11 @@ Picture = npt.NDArray[Any]
 """(H, W, 3) uint8 RGB, or (H, W) float32 in 0..1 for one-channel modalities."""
 
 
+def mask_of(probability: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.bool_]:
+    """Return the mask as the runtime makes it: foreground from the threshold on, NaN is not."""
+    return np.asarray(probability >= np.float32(threshold))
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """Limits that a comparison must keep; the verdict is one line for each."""
@@ -57,7 +62,7 @@ class Side:
         name: Short name for tables, such as the file's name.
         kind: Where it ran, such as ``PyTorch`` or ``ONNX Runtime``.
         model: Name of the network.
-        threshold: A probability above it is foreground.
+        threshold: A probability from it on is foreground.
         source: File path as the caller gave it, or where the weights came from.
         sha256: Hash of the file, None where there is no file.
         precision: ``fp32``, ``fp16`` or ``int8``.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from differseg import __version__
 from differseg.errors import InputError
-from differseg.export.parity_result import Check, ImageFigures, Panel, ParityResult, Side
+from differseg.export.parity_result import Check, ImageFigures, Panel, ParityResult, Side, mask_of
 from differseg.export.report_chart import survival_chart
 from differseg.export.report_pictures import (
     Rgb,
@@ -236,7 +236,7 @@ def _card(result: ParityResult, panel: Panel, number: int, width_px: int, qualit
         ("A", result.a, panel.probability_a, figures.foreground_a),
         ("B", result.b, panel.probability_b, figures.foreground_b),
     ):
-        overlay = mask_overlay(base, probability > side.threshold, color, panel.label)
+        overlay = mask_overlay(base, mask_of(probability, side.threshold), color, panel.label)
         caption = f"{letter}: {escape(side.kind)}, {100 * foreground:.1f} % mask"
         shown.append((overlay, f"mask of {side.name}", caption))
     difference = difference_picture(panel, result.a.threshold, result.b.threshold, width_px)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from differseg.export.parity_result import Panel, Picture
+from differseg.export.parity_result import Panel, Picture, mask_of
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -107,7 +107,7 @@ def difference_picture(
     np.subtract(panel.probability_a, panel.probability_b, out=error, where=finite)
     np.abs(error, out=error)
     scale = float(error.max())
-    flipped = (panel.probability_a > threshold_a) != (panel.probability_b > threshold_b)
+    flipped = mask_of(panel.probability_a, threshold_a) != mask_of(panel.probability_b, threshold_b)
     error[~finite], flipped = scale or 1.0, flipped | ~finite
     canvas = _color_mapped(_shrink(error, width_px) / (scale or 1.0), cv2.COLORMAP_HOT)
     small = _shrink(flipped.astype(np.uint8), width_px) > 0

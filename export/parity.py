@@ -1,0 +1,247 @@
+"""``differseg parity``: does a model still say the same after it changed its form.
+
+Two forms of one network (a checkpoint, an ONNX file, or a model with shipped weights) run on the
+same images, and the differences are told in terms of the task: per pixel, per mask, and against
+labels where there are any.  Inputs are prepared as each form's own manifest says, with the code
+that runs on the device.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterable, Sequence, Sized
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from differseg.errors import InputError
+from differseg.export.parity_compare import Comparison
+from differseg.export.parity_data import Sample, load_samples
+from differseg.export.parity_result import Check, ParityResult, Thresholds
+from differseg.export.parity_runners import (
+    OnnxRunner,
+    Runner,
+    TorchRunner,
+    open_pair,
+    torch_side,
+)
+from differseg.export.report import MAX_PANELS, write_report
+from differseg.options import option, parse
+
+if TYPE_CHECKING:
+    from differseg.models.deployment import DeploymentModule
+
+__all__ = ["ParityOptions", "ParityResult", "Thresholds", "compare_deployment", "main", "parity"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParityOptions(Thresholds):
+    """Compare two forms of a model: per pixel, per mask, and against labels.
+
+    A and B are each a checkpoint (.safetensors, .pt, .pth), an .onnx file, or the name of a model
+    with shipped weights. A is the reference. Exit status 1 when a limit is not kept.
+    """
+
+    a: str = option(positional=True, metavar="A")
+    """The reference."""
+    b: str = option(positional=True, metavar="B")
+    """What is judged against it."""
+    data: Path | None = option(None, metavar="DIR")
+    """Folder with rgb/ and thermal/, depth/ or flow/, and labels/ where there are any, by equal
+    stem; 8 synthetic scenes where it is left out."""
+    limit: int | None = option(None, metavar="N")
+    """Use at most N images, spread evenly over the folder."""
+    label_rule: str = option("auto", metavar="RULE")
+    """How label values become classes, see 'differseg evaluate --help'."""
+    report: Path | None = option(None, metavar="FILE")
+    """Write an HTML page with pictures; one file, readable without a network."""
+    json: bool = False
+    """Print the result as one JSON document on the last line."""
+
+
+def parity(
+    a: str | Path,
+    b: str | Path,
+    data: str | Path | None = None,
+    *,
+    thresholds: Thresholds | None = None,
+    report: str | Path | None = None,
+    limit: int | None = None,
+    label_rule: str = "auto",
+) -> ParityResult:
+    """Compare two forms of a model.
+
+    Args:
+        a: The reference: a checkpoint, an .onnx file, or a model with shipped weights.
+        b: What is judged against it, likewise.
+        data: Folder of images (see :func:`differseg.export.parity_data.load_samples`); None takes
+            synthetic scenes.
+        thresholds: Limits of the verdict.
+        report: An ``.html`` file to write.
+        limit: Largest number of images.
+        label_rule: How label values become classes.
+
+    Returns:
+        The result; ``result.passed`` is the verdict.
+
+    Raises:
+        InputError: Forms that cannot be compared with each other, or data that cannot be used.
+        ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
+    """
+    first, second = open_pair(a, b)
+    try:
+        folder = None if data is None else Path(data)
+        samples = load_samples(first.inputs, folder, limit, label_rule=label_rule)
+        panels = 0 if report is None else MAX_PANELS
+        result = _compare(
+            first, second, samples, thresholds or Thresholds(), panels, samples.description
+        )
+    finally:
+        first.close()
+        second.close()
+    if report is not None:
+        write_report(result, Path(report))
+    return result
+
+
+def compare_deployment(
+    module: DeploymentModule,
+    onnx_path: str | Path,
+    samples: Iterable[Sample],
+    thresholds: Thresholds | None = None,
+    *,
+    panels: int = 0,
+) -> ParityResult:
+    """Compare a network in PyTorch with the ONNX file that was just made from it.
+
+    Args:
+        module: What was exported.
+        onnx_path: The file, with its manifest inside.
+        samples: From :func:`differseg.export.parity_data.load_samples`.
+        thresholds: Limits of the verdict.
+        panels: How many images keep their pictures for a report.
+
+    Raises:
+        InputError: No samples.
+        ModelFileError, ManifestError: The file cannot be used.
+    """
+    file = OnnxRunner(Path(onnx_path))
+    try:
+        # A network in PyTorch has no thermal policy or size of its own: it takes the file's.
+        network = TorchRunner(module, torch_side(module), file.inputs)
+        described = getattr(samples, "description", "images given by the caller")
+        return _compare(network, file, samples, thresholds or Thresholds(), panels, described)
+    finally:
+        file.close()
+
+
+def _compare(
+    a: Runner,
+    b: Runner,
+    samples: Iterable[Sample],
+    thresholds: Thresholds,
+    panels: int,
+    described: str,
+) -> ParityResult:
+    comparison = Comparison(a.side, b.side, thresholds, keep_panels=panels)
+    start_s = time.perf_counter()
+    total = len(samples) if isinstance(samples, Sized) else None
+    with _progress() as progress:
+        task = progress.add_task("comparing", total=total)
+        for sample in samples:
+            arrays = sample.prepared_for(a.inputs)
+            comparison.add(
+                sample.stem,
+                a.probability(arrays),
+                b.probability(sample.prepared_for(b.inputs)),
+                sample.label,
+                sample.pictures,
+            )
+            progress.advance(task)
+    return comparison.finish(described, machine=_machine(), seconds=time.perf_counter() - start_s)
+
+
+def _progress() -> Progress:
+    """Return a bar on the terminal, which leaves no trace in a log file."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.machine(),
+        "Python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def print_result(result: ParityResult, console: Console) -> None:
+    """Print the verdict as a table, with the warnings and one closing line."""
+    table = Table(title=f"{result.b.name} against {result.a.name}", title_justify="left")
+    table.add_column("check")
+    table.add_column("measured", justify="right")
+    table.add_column("allowed", justify="right")
+    table.add_column("")
+    table.add_column("where", style="dim")
+    for check in result.checks:
+        table.add_row(
+            check.what,
+            f"{check.measured:.4g}",
+            f"{check.relation} {check.limit:g}",
+            _word(check),
+            escape(check.where),
+        )
+    console.print(table)
+    for warning in result.warnings:
+        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+    style = "green" if result.passed else "red"
+    verdict = "passed" if result.passed else "failed"
+    console.print(f"[{style}]{verdict}[/]: {escape(result.summary())}", highlight=False)
+
+
+def _word(check: Check) -> str:
+    return "[green]ok[/]" if check.passed else "[red]FAILED[/]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; returns 0 when every limit is kept, 1 otherwise."""
+    options = parse(ParityOptions, argv, "differseg parity")
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"parity: --limit: expected a number of at least 1, got {options.limit}")
+    limits = Thresholds(**{f.name: getattr(options, f.name) for f in fields(Thresholds)})
+    result = parity(
+        options.a,
+        options.b,
+        options.data,
+        thresholds=limits,
+        report=options.report,
+        limit=options.limit,
+        label_rule=options.label_rule,
+    )
+    console = Console()
+    print_result(result, console)
+    if options.report is not None:
+        console.print(f"report: {options.report}", highlight=False, soft_wrap=True)
+    if options.json:
+        print(json.dumps({**result.to_plain(), "report": _text(options.report)}, allow_nan=False))
+    return 0 if result.passed else 1
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

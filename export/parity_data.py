@@ -1,0 +1,197 @@
+"""Images to compare two forms of a model on: a folder of the user's, or synthetic scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.data.synthetic import SyntheticScene
+from differseg.errors import InputError
+from differseg.export.parity_result import Picture
+from differseg.manifest import InputSpec
+from differseg.runtime.preprocess import prepare_input
+
+SYNTHETIC_SCENES = 8
+"""Number of synthetic scenes."""
+
+_FIRST_SEED = 7_000_001  # far from every seed that training takes
+_TIME_S = 0.5
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, or one pair, with its label.
+
+    Attributes:
+        stem: Name without extension.
+        images: Modality -> image as read: (H, W, 3) uint8 RGB or (H, W) of the camera's dtype.
+        inputs: What ``arrays`` were prepared for.
+        arrays: Input name -> array as the graph takes it.
+        label: (H, W) uint8 {0, 1, 255 ignore}, or None.
+    """
+
+    stem: str
+    images: dict[str, npt.NDArray[Any]]
+    inputs: tuple[InputSpec, ...]
+    arrays: dict[str, npt.NDArray[Any]]
+    label: npt.NDArray[np.uint8] | None
+
+    def prepared_for(self, inputs: tuple[InputSpec, ...]) -> dict[str, npt.NDArray[Any]]:
+        """Return the arrays for these inputs; prepared anew only where these differ.
+
+        Two forms of a model whose manifests ask for different inputs (another thermal policy, for
+        instance) get different arrays, as they would on the device.
+        """
+        if _asks(inputs) == _asks(self.inputs):
+            return self.arrays
+        return prepare(self.stem, self.images, inputs)
+
+    @property
+    def pictures(self) -> dict[str, Picture]:
+        """Input name -> what the network sees: (H, W, 3) uint8, or (H, W) float32 in 0..1."""
+        shown: dict[str, Picture] = {}
+        for spec in self.inputs:
+            array = self.arrays[spec.name][0]
+            plane = array if spec.layout == "NHWC" else np.moveaxis(array, 0, -1)
+            shown[spec.name] = plane[:, :, 0] if plane.shape[2] == 1 else plane
+        return shown
+
+
+def _asks(inputs: tuple[InputSpec, ...]) -> tuple[InputSpec, ...]:
+    """Leave out what preparation does not read: the graph itself applies mean and std."""
+    return tuple(
+        replace(spec, mean=(0.0,) * spec.channels, std=(1.0,) * spec.channels) for spec in inputs
+    )
+
+
+def prepare(
+    stem: str, images: Mapping[str, npt.NDArray[Any]], inputs: tuple[InputSpec, ...]
+) -> dict[str, npt.NDArray[Any]]:
+    """Turn images into graph inputs, with the code that runs on the device.
+
+    Raises:
+        InputError: An image that cannot be used (channels, dtype, NaN), by its stem.
+    """
+    try:
+        return {spec.name: prepare_input(spec, images[spec.modality]) for spec in inputs}
+    except InputError as error:
+        raise InputError(f"parity: image '{stem}': {error}") from None
+
+
+class Samples:
+    """Samples read one at a time; iterating again reads them again.
+
+    Attributes:
+        description: What they are, in words.
+    """
+
+    def __init__(self, source: _Folder | _Synthetic, inputs: tuple[InputSpec, ...]) -> None:
+        self._source, self._inputs = source, inputs
+        self.description = source.description
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield the samples in the order of their names."""
+        for index in range(len(self)):
+            stem, images, label = self._source.read(index)
+            arrays = prepare(stem, images, self._inputs)
+            yield Sample(stem, images, self._inputs, arrays, label)
+
+
+Read = tuple[str, dict[str, npt.NDArray[Any]], "npt.NDArray[np.uint8] | None"]
+
+
+class _Synthetic:
+    """Scenes by fixed seeds, day and night in turn.
+
+    Scenes have RGB and thermal only.  For networks with depth or flow the thermal picture stands
+    in: parity asks whether two forms of a network agree on a picture with structure, not whether
+    the mask is right.  Labels are therefore given for RGB and thermal networks alone.
+    """
+
+    def __init__(self, inputs: tuple[InputSpec, ...], count: int) -> None:
+        self._modalities = [spec.modality for spec in inputs]
+        self._count = count
+        self.description = f"{count} synthetic scenes, seeds from {_FIRST_SEED}"
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, index: int) -> Read:
+        scene = SyntheticScene(seed=_FIRST_SEED + index, night=index % 2 == 1)
+        drawn = scene.sample(_TIME_S)
+        thermal = drawn["thermal"]
+        span = max(int(np.ptp(thermal)), 1)
+        grey = ((thermal - thermal.min()) * (255.0 / span)).astype(np.uint8)
+        available: dict[str, npt.NDArray[Any]] = {
+            "rgb": drawn["rgb"],
+            "thermal": thermal,
+            "depth": grey,
+            "flow": np.stack([grey, 255 - grey, np.roll(grey, 8, axis=1)], axis=-1),
+        }
+        images = {name: available[name] for name in self._modalities}
+        judged = set(images) <= {"rgb", "thermal"}
+        label = np.asarray(drawn["mask"], dtype=np.uint8) if judged else None
+        return f"scene-{index + 1}{'-night' if scene.night else '-day'}", images, label
+
+
+class _Folder:
+    """A folder of images by equal stem."""
+
+    def __init__(
+        self, inputs: tuple[InputSpec, ...], root: Path, limit: int | None, label_rule: str
+    ) -> None:
+        from differseg.data.folder import FolderDataset
+
+        modalities = tuple(spec.modality for spec in inputs)
+        self._data = FolderDataset(root, modalities=modalities, label_rule=label_rule)
+        total = len(self._data)
+        count = total if limit is None else min(limit, total)
+        # Evenly over the folder: the first images of a drive all show the same street.
+        self._indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+        of = f" of {total}" if count < total else ""
+        self.description = f"{count}{of} images in {root}"
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def read(self, index: int) -> Read:
+        item = self._data[self._indices[index]]
+        stem = str(item.pop("stem"))
+        label = item.pop("mask", None)
+        return stem, item, label
+
+
+def load_samples(
+    inputs: tuple[InputSpec, ...],
+    data: Path | None,
+    limit: int | None,
+    *,
+    label_rule: str = "auto",
+) -> Samples:
+    """Return images prepared for these inputs.
+
+    Args:
+        inputs: The network's inputs.
+        data: Folder with ``rgb/`` and ``thermal/``, ``depth/`` or ``flow/``, and ``labels/`` where
+            there are any, by equal stem; None takes synthetic scenes by fixed seeds.
+        limit: Largest number of images, spread evenly over the folder; None takes all.
+        label_rule: How label values become 0 and 1, see :mod:`differseg.data.labels`.
+
+    Raises:
+        InputError: A limit below 1, no images, unmatched stems; while iterating, an image that
+            cannot be used.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"parity: limit: expected a number of at least 1, got {limit}")
+    if data is None:
+        return Samples(_Synthetic(inputs, min(limit or SYNTHETIC_SCENES, SYNTHETIC_SCENES)), inputs)
+    return Samples(_Folder(inputs, data, limit, label_rule), inputs)

@@ -1,0 +1,282 @@
+"""Forms of a model behind one protocol: raw inputs in, probability out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import InputError, ModelFileError
+from differseg.export.parity_result import Side
+from differseg.manifest import InputSpec, Manifest, ThermalPolicy
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from differseg.models.deployment import DeploymentModule
+    from differseg.models.spec import ModelSpec
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+"""Input name -> array as ``InputSpec`` describes it."""
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
+_ENGINE_SUFFIXES = (".engine", ".plan")
+
+
+class Runner(Protocol):
+    """One form of a model, ready to run.
+
+    Attributes:
+        side: What it is, for tables and the report; ``side.threshold`` makes its mask.
+        inputs: What it takes.
+    """
+
+    side: Side
+    inputs: tuple[InputSpec, ...]
+
+    def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
+        """Return the probability (1, 1, H, W) float32 of one image."""
+
+    def close(self) -> None:
+        """Give the memory back."""
+
+
+class TorchRunner:
+    """A network in PyTorch, by the very module that export traces.
+
+    Args:
+        module: Takes the raw inputs positionally, in the order of ``inputs``.
+        side: What it is.
+        inputs: What it takes.
+    """
+
+    def __init__(self, module: DeploymentModule, side: Side, inputs: tuple[InputSpec, ...]) -> None:
+        self.side, self.inputs = side, inputs
+        self._module = module
+
+    def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
+        """Return the probability (1, 1, H, W) float32 of one image."""
+        import torch
+
+        # The module may stand on a GPU; its buffers say where its inputs belong.
+        device = next(iter(self._module.state_dict().values())).device
+        tensors = [torch.from_numpy(arrays[spec.name]).to(device) for spec in self.inputs]
+        with torch.inference_mode():
+            output = self._module(*tensors)
+        return np.asarray(output.float().cpu().numpy())
+
+    def close(self) -> None:
+        """Nothing to give back: the module is the caller's."""
+
+
+class OnnxRunner:
+    """An ONNX file as the runtime runs it: its engine, its settings, its manifest.
+
+    Args:
+        path: An .onnx file with a manifest.
+        threads: Processor threads; None takes one per usable core.
+
+    Raises:
+        ModelFileError, ManifestError: The file is missing, broken, or not one that differseg wrote.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        from differseg.export.modelfile import sha256_of
+        from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
+        from differseg.runtime.model_file import import_onnxruntime
+
+        self._backend = OnnxRuntimeBackend(path, threads=threads)
+        self.manifest: Manifest = self._backend.manifest
+        self.inputs = self.manifest.inputs
+        self._output = self.manifest.outputs[0].name
+        if len(self.manifest.outputs) != 1 or self.manifest.outputs[0].kind != "probability":
+            raise ModelFileError(
+                f"model {path}: expected one output of kind probability, the manifest says "
+                + ", ".join(f"{out.name} ({out.kind})" for out in self.manifest.outputs)
+            )
+        self.side = Side(
+            name=path.name,
+            kind="ONNX Runtime",
+            model=self.manifest.model,
+            threshold=self.manifest.threshold,
+            source=str(path),
+            sha256=sha256_of(path),
+            precision=self.manifest.precision,
+            weights=self.manifest.weights.source,
+            versions={"onnxruntime": str(import_onnxruntime().__version__)},
+            classes=self.manifest.classes,
+        )
+
+    def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
+        """Return the probability (1, 1, H, W) float32 of one image."""
+        for name, buffer in self._backend.inputs.items():
+            np.copyto(buffer, arrays[name], casting="no")
+        self._backend.run()
+        return self._backend.outputs[self._output].astype(np.float32)
+
+    def close(self) -> None:
+        """Give the session's memory back."""
+        self._backend.close()
+
+
+def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
+    """Open the two forms of a comparison.
+
+    A checkpoint has no size of its own, so it runs at the other side's; one that does not say
+    which network it holds is taken for the other side's network, and strict loading tells.
+
+    Args:
+        a: Checkpoint (.safetensors, .pt, .pth), .onnx file, or a model with shipped weights.
+        b: Likewise.
+
+    Raises:
+        InputError: A name that is none of these, or two forms that do not take the same inputs.
+        ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
+    """
+    forms = (a, b)
+    for form in forms:
+        _check_form(form)
+    files = [OnnxRunner(Path(form)) if _is_onnx(form) else None for form in forms]
+    manifest = next((runner.manifest for runner in files if runner is not None), None)
+    first, second = (
+        opened or _open_torch(form, manifest) for form, opened in zip(forms, files, strict=True)
+    )
+    _check_same_inputs(first, second)
+    return first, second
+
+
+def _is_onnx(form: str | Path) -> bool:
+    return Path(form).suffix.lower() == ".onnx"
+
+
+def _check_form(form: str | Path) -> None:
+    """Refuse what is neither a file that can be compared nor a model with shipped weights."""
+    from differseg.models.registry import list_models
+
+    suffix = Path(form).suffix.lower()
+    if suffix in _ENGINE_SUFFIXES:
+        raise ModelFileError(
+            f"parity: {form}: TensorRT engines cannot be compared in this release; give the "
+            ".onnx file that it was built from"
+        )
+    if suffix in (".onnx", *CHECKPOINT_SUFFIXES):
+        if not Path(form).is_file():
+            raise InputError(f"parity: {form}: there is no such file")
+        return
+    models = {info.name: info for info in list_models()}
+    if str(form) in models:
+        if models[str(form)].shipped_weights is None:
+            shipped = ", ".join(name for name, info in models.items() if info.shipped_weights)
+            raise InputError(
+                f"parity: no weights are shipped for '{form}' (only for {shipped or 'none'}); "
+                "give a checkpoint file"
+            )
+        return
+    near = difflib.get_close_matches(str(form), models, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise InputError(
+        f"parity: '{form}' is neither a .onnx file, nor a checkpoint (.safetensors, .pt, .pth), "
+        f"nor the name of a model with shipped weights{hint}"
+    )
+
+
+def _open_torch(form: str | Path, partner: Manifest | None) -> TorchRunner:
+    from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
+    from differseg.export.modelfile import sha256_of
+    from differseg.models.deployment import DeploymentModule
+    from differseg.models.registry import create_model
+
+    path = Path(form)
+    shipped = None if path.suffix.lower() in CHECKPOINT_SUFFIXES else shipped_weights(str(form))
+    path = shipped or path
+    info = read_info(path)
+    network: nn.Module | None = None
+    if info is None and partner is not None:
+        network = create_model(partner.model, **partner.model_config)
+    module = DeploymentModule(load_checkpoint(path, network))
+    policy = info.thermal_policy if info is not None else None
+    if policy is None and partner is not None:
+        thermal = partner.input("thermal")
+        policy = thermal.thermal_policy if thermal is not None else None
+    size_hw = partner.inputs[0].size_hw if partner is not None else module.spec.size_hw
+    side = torch_side(
+        module,
+        name=str(form) if shipped else path.name,
+        source=f"shipped with differseg: {path.name}" if shipped else str(form),
+        sha256=sha256_of(path),
+        weights=(info.trained_on or "not recorded") if info is not None else "not recorded",
+    )
+    return TorchRunner(module, side, torch_inputs(module.spec, size_hw, policy))
+
+
+def torch_side(
+    module: DeploymentModule,
+    name: str = "",
+    source: str = "",
+    sha256: str | None = None,
+    weights: str = "",
+) -> Side:
+    """Describe a network in PyTorch."""
+    import torch
+
+    return Side(
+        name=name or f"{module.spec.name} (PyTorch)",
+        kind="PyTorch",
+        model=module.spec.name,
+        threshold=module.spec.threshold,
+        source=source,
+        sha256=sha256,
+        weights=weights,
+        versions={"torch": str(torch.__version__)},
+        classes=module.spec.classes,
+    )
+
+
+def torch_inputs(
+    spec: ModelSpec, size_hw: tuple[int, int], policy: ThermalPolicy | None
+) -> tuple[InputSpec, ...]:
+    """Describe the raw inputs of a network in PyTorch, as its manifest would.
+
+    Args:
+        spec: The network's contract.
+        size_hw: Height and width in pixels.
+        policy: For thermal inputs; None takes the default policy.
+    """
+    inputs = []
+    for modality in spec.modalities:
+        color = modality.channels == 3
+        inputs.append(
+            InputSpec(
+                name=modality.name,
+                modality=modality.name,
+                shape=(1, *size_hw, 3) if color else (1, 1, *size_hw),
+                dtype="uint8" if color else "float32",
+                layout="NHWC" if color else "NCHW",
+                value_range=(0.0, 255.0) if color else (0.0, 1.0),
+                mean=modality.mean,
+                std=modality.std,
+                color_order="RGB" if color else None,
+                thermal_policy=(policy or ThermalPolicy()) if modality.name == "thermal" else None,
+            )
+        )
+    return tuple(inputs)
+
+
+def _check_same_inputs(a: Runner, b: Runner) -> None:
+    modalities = [[spec.modality for spec in runner.inputs] for runner in (a, b)]
+    if modalities[0] != modalities[1]:
+        takes = [" and ".join(names) for names in modalities]
+        raise InputError(
+            f"parity: {a.side.name} takes {takes[0]}, {b.side.name} takes {takes[1]}; compare "
+            "two forms of one network"
+        )
+    sizes = ["x".join(map(str, runner.inputs[0].size_hw)) for runner in (a, b)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"parity: {a.side.name} is {sizes[0]}, {b.side.name} is {sizes[1]} (height x width); "
+            "export both at one size, with --size HxW"
+        )
