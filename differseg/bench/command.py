@@ -118,7 +118,16 @@ class BenchResult:
         }
 
 
-_HEAD = ["peer", "engine", "median ms [processes]", "p95", "p99", "frames/s", "runtime / peer", "MiB"]
+_HEAD = [
+    "peer",
+    "engine",
+    "median ms [processes]",
+    "p95",
+    "p99",
+    "frames/s",
+    "runtime / peer",
+    "MiB",
+]
 _STAGE_HEAD = ["stage of the runtime", "p50 ms", "p95 ms", "p99 ms"]
 
 

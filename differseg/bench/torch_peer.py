@@ -1,4 +1,4 @@
-"""The PyTorch peer: the same network and weights, eager, on the inputs that the runtime prepares."""
+"""The PyTorch peer: the same network and weights, eager, on the inputs the runtime prepares."""
 
 from __future__ import annotations
 
