@@ -58,6 +58,7 @@ class Canvas:
         x_m: (H, W) float32 ground position of what the pixel shows.
         z_m: (H, W) float32 depth of what the pixel shows.
         shade: (H, W) float32, 1 in the sun, lower in shadow.
+        is_ground: (H, W) bool, where nothing hides the ground.
     """
 
     view: View
@@ -68,6 +69,7 @@ class Canvas:
     x_m: Float = field(init=False)
     z_m: Float = field(init=False)
     shade: Float = field(init=False)
+    is_ground: Float = field(init=False)
 
     def __post_init__(self) -> None:
         """Allocate the layers."""
@@ -77,6 +79,8 @@ class Canvas:
         self.emit = np.zeros((*shape, 3), np.float32)
         self.heat_k = np.zeros(shape, np.float32)
         self.shade = np.ones(shape, np.float32)
+        rows = np.arange(shape[0], dtype=np.float32)[:, None] - self.margin_px
+        self.is_ground = np.broadcast_to(rows > self.view.horizon_px, shape).copy()
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -187,3 +191,4 @@ class Canvas:
         self.x_m[window][front] = (rest[..., 1] / safe)[front]
         self.z_m[window][front] = (rest[..., 2] / safe)[front]
         self.shade[window][front] = 1.0
+        self.is_ground[window][front] = False

@@ -109,6 +109,7 @@ class Ground:
     def shadow(self, cover: Float, cool_k: float) -> None:
         """Darken the ground in a shadow; the sun has not heated it there."""
         window = slice(self.top, None)
+        cover = cover * self._canvas.is_ground[window]
         self._canvas.shade[window] *= 1 - cover
         self._canvas.heat_k[window] -= np.float32(cool_k * self._weather.sun) * cover
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from differseg.data.synthetic_canvas import Canvas, Lamp, Weather
 from differseg.data.synthetic_textures import Float
+from differseg.data.synthetic_view import Matrix, View
 
 _GAMMA = np.float32(1 / 2.2)
 
@@ -30,7 +31,7 @@ def make_weather(rng: np.random.Generator, night: bool | None) -> Weather:
         ambient_k=ambient,
         sun=sun,
         sun_x=float(rng.uniform(-1.6, 1.6)),
-        sun_z=float(rng.uniform(-0.5, 1.4)),
+        sun_z=float(rng.choice([-1, 1, 1]) * rng.uniform(0.5, 1.6)),
         daylight=(red, green, blue),
         cast=(cast[0], cast[1], cast[2]),
     )
@@ -47,7 +48,7 @@ def gain(weather: Weather, lamps: list[Lamp], x_m: Float, z_m: Float, shade: Flo
         shade: (H, W) float32, share of direct light that arrives.
     """
     base = np.asarray(weather.daylight, np.float32) ** np.float32(2.2)
-    shadow = np.float32(0.30 if weather.sun > 0 else 1.0)
+    shadow = np.float32(1 - 0.7 * np.sqrt(weather.sun))
     direct = shadow + (1 - shadow) * shade
     if weather.sun > 0:  # skylight in the shadow is bluer than the sun
         blue = np.array([0.92, 1.0, 1.12], np.float32)
@@ -60,6 +61,36 @@ def gain(weather: Weather, lamps: list[Lamp], x_m: Float, z_m: Float, shade: Flo
         fall = np.float32(lamp.strength) / (1 + square / np.float32(lamp.reach_m**2)) ** 1.6
         light = light + fall[..., None] * np.asarray(lamp.color, np.float32)
     return np.power(light, _GAMMA)
+
+
+def sun_shadow(
+    weather: Weather, view: View, foot_xy: tuple[float, float]
+) -> tuple[Matrix, float] | None:
+    """Return the map that lays an upright figure on the ground away from the sun.
+
+    Convention:
+        (3, 3), from pixels of the upright figure to pixels of its shadow, exact near the foot.
+
+    Returns:
+        The map and the shadow's darkness (gamma-encoded, 0..1), or None without a sun.
+    """
+    if weather.sun <= 0.05:
+        return None
+    rise = weather.sun_z * (foot_xy[1] - view.horizon_px) / view.focal_px
+    matrix = np.array(
+        [
+            [1, -weather.sun_x, weather.sun_x * foot_xy[1]],
+            [0, rise, foot_xy[1] * (1 - rise)],
+            [0, 0, 1.0],
+        ]
+    )
+    return matrix, 0.42 * float(np.sqrt(weather.sun))
+
+
+def contact_shadow(foot_xy: tuple[float, float], height_px: float) -> Matrix:
+    """Return the map that flattens a figure to the dim patch under its feet."""
+    low = foot_xy[1] + 0.022 * height_px
+    return np.array([[1, 0, 0], [0, 0.05, 0.95 * low], [0, 0, 1.0]])
 
 
 def vignette(size_wh: tuple[int, int], strength: float) -> Float:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from differseg.data import synthetic_ground as ground_kinds
 from differseg.data import synthetic_props as props
 from differseg.data.synthetic_canvas import Canvas, Lamp, Weather
 from differseg.data.synthetic_ground import Ground, Material
-from differseg.data.synthetic_light import bloom, gain, vignette
+from differseg.data.synthetic_light import bloom, contact_shadow, gain, sun_shadow, vignette
 from differseg.data.synthetic_sprites import Sprite
+from differseg.data.synthetic_sprites import place as warp_into
 from differseg.data.synthetic_textures import Float, facade, foliage, sky, smoothstep
 from differseg.data.synthetic_view import View
 
@@ -92,12 +94,14 @@ class _Builder:
         canvas.emit[:rows] = color
         canvas.color[:rows] = 0
         up = np.linspace(1, 0, rows, dtype=np.float32)[:, None]
-        clear = self.rng.uniform(14, 34)
+        clear = self.rng.uniform(8, 24)
         depth = np.float32(clear) * (0.35 + 0.65 * up) * (1 - 0.85 * cover)
         canvas.heat_k[:rows] = -depth - np.float32(3 * (1 - weather.overcast)) * up
 
-    def skyline(self) -> None:
-        """Paint far buildings and a line of trees on the horizon."""
+    def far(self) -> None:
+        """Wet the finished ground, then paint far buildings and trees on the horizon."""
+        if self.rng.uniform() < 0.3:
+            self.ground.puddles(float(self.rng.uniform(0.2, 1.2)))
         rng, night = self.rng, self.weather.night
         reach = self.view.width_px / self.view.focal_px
         for _ in range(rng.integers(0, 5)):
@@ -144,20 +148,12 @@ class _Builder:
     # -- near things -----------------------------------------------------------------------
 
     def stand(self, sprite: Sprite, x_m: float, z_m: float) -> None:
-        """Put a prop on the ground, with its shadow in the sun."""
+        """Put a prop on the ground."""
         self.props.append(Prop(sprite, x_m, z_m))
 
     def tree(self, x_m: float, z_m: float) -> None:
-        """Plant a tree and dapple the ground with its shadow."""
+        """Plant a tree."""
         self.stand(props.tree(self.rng, self.ppm(z_m), self.weather.sun), x_m, z_m)
-        if self.weather.sun > 0:
-            weather, ground = self.weather, self.ground
-            away = np.hypot(
-                (ground.x - np.float32(x_m + 4 * weather.sun_x)) / 2.4,
-                (ground.z - np.float32(z_m + 4 * weather.sun_z)) / 2.8,
-            )
-            leaves = 0.5 * ground.octaves[2] + 0.25 * ground.octaves[1]
-            ground.shadow(smoothstep(1.25, 0.8, away + 0.22 * leaves), 5.0)
 
     def lamp_post(self, x_m: float, z_m: float) -> None:
         """Put up a lamp post that lights the ground at night."""
@@ -200,7 +196,9 @@ class _Builder:
     def street(self) -> None:
         """A road along the view with pavements, fronts or trees on both sides."""
         rng, ground = self.rng, self.ground
-        middle, half = rng.uniform(-2.5, 2.5), rng.uniform(3.0, 4.4)
+        half = rng.uniform(3.0, 4.4)
+        # at the kerb, or (as from a vehicle) on the road itself
+        middle = rng.choice([-1, 1]) * (half / 2 + rng.choice([0.0, rng.uniform(2.2, 3.6)]))
         walk = rng.uniform(2.0, 3.6)
         base = (ground_kinds.GRASS, ground_kinds.SLABS, ground_kinds.SOIL)[rng.integers(3)]
         ground.lay(base, np.ones_like(ground.x))
@@ -215,6 +213,7 @@ class _Builder:
             edge = middle + side * (half - 0.35)
             ground.lay(ground_kinds.YELLOW, 0.6 * ground.band(edge - 0.06, edge + 0.06, True))
         self.manhole(middle + rng.uniform(-2, 2), rng.uniform(6, 14))
+        self.far()
         self.sides(middle, half + walk)
         for side, forward in ((-1, False), (1, True)):
             self.lanes.append(Lane("vehicles", False, middle + side * half / 2, forward))
@@ -233,6 +232,12 @@ class _Builder:
                 far = rng.uniform(35, 70)
                 near = rng.uniform(3.0, 12.0)
                 height = rng.uniform(4, 14)
+                reach_x = side * np.float32(self.weather.sun_x * height)
+                if reach_x < 0:
+                    low, high = sorted((edge, edge + side * float(reach_x)))
+                    self.ground.shadow(
+                        self.ground.band(low, high, True) * self.ground.band(near, far, False), 5.0
+                    )
                 self.wall((edge, far), (edge, near), height, light)
                 if rng.uniform() < 0.5:
                     self.wall((edge + side * 9, near), (edge, near), height, light * 0.9)
@@ -263,13 +268,14 @@ class _Builder:
             zone = ground.band(left, left + 3.6, True) * ground.band(road + 0.4, kerb - 0.4, False)
             ground.lay(ground_kinds.PAINT, 0.85 * stripe * zone)
         self.manhole(rng.uniform(-3, 3), middle + rng.uniform(-2, 2))
+        self.far()
         self.backdrop(front)
         for z, forward in ((road + 0.27 * (kerb - road), True), (kerb - 0.25 * (kerb - road),
                                                                  False)):  # fmt: skip
             self.lanes += [Lane("vehicles", True, z, forward)] * 2
         for z in (near + 0.4, (near + road) / 2, kerb + 0.8, (kerb + front) / 2, middle):
             self.lanes.append(Lane("people", True, z, bool(rng.uniform() < 0.5)))
-        self.lanes.append(Lane("people", False, rng.choice([-1.6, 1.8]), False))
+        self.lanes.append(Lane("people", False, rng.choice([-2.2, 2.2]), False))
         for x in rng.uniform(-7, 7, 2):
             self.lamp_post(float(x), kerb + 0.7)
         self.clutter([(float(x), road - 0.5) for x in rng.uniform(-4, 4, 2)])
@@ -311,6 +317,7 @@ class _Builder:
         across = max(1.5 * self.view.near_m, rng.uniform(7, 13))
         ragged = np.abs(ground.z - np.float32(across) - 0.1 * ground.octaves[3])
         ground.lay(path, smoothstep(1.7, 1.4, ragged))
+        self.far()
         self.backdrop(rng.uniform(32, 50))
         for z in np.sort(rng.uniform(across + 2.5, 34, rng.integers(4, 9)))[::-1]:
             self.tree(float(rng.uniform(-0.55, 0.55) * z), float(z))
@@ -323,7 +330,7 @@ class _Builder:
             self.tree(x, max(1.08 * self.view.near_m, across - 2.2))
         for z in (across - 0.8, across, across + 0.8, across + 4, 0.75 * across + 0.2):
             self.lanes.append(Lane("people", True, z, bool(rng.uniform() < 0.5)))
-        for x in (-2.0, 2.2):
+        for x in (-2.3, 2.5):
             self.lanes.append(Lane("people", False, x, bool(rng.uniform() < 0.5)))
 
     def yard(self) -> None:
@@ -337,6 +344,7 @@ class _Builder:
                        * ground.band(back - 6.5, back - 1.8, False))  # fmt: skip
         for _ in range(rng.integers(1, 4)):
             self.manhole(rng.uniform(-5, 5), rng.uniform(1.2 * self.view.near_m, back - 2))
+        self.far()
         self.backdrop(back)
         middle = 0.5 * (self.view.near_m + back)
         for x in rng.uniform(-6, 6, 2):
@@ -349,11 +357,36 @@ class _Builder:
         for share in (0.15, 0.35, 0.55, 0.8):
             z = self.view.near_m * 1.15 + share * (back - 1.5 - self.view.near_m * 1.15)
             self.lanes.append(Lane("people", True, z, bool(rng.uniform() < 0.5)))
-        self.lanes.append(Lane("people", False, float(rng.choice([-1.7, 1.7])), True))
+        self.lanes.append(Lane("people", False, float(rng.choice([-2.1, 2.1])), True))
+
+    def _throw_shadow(self, prop: Prop) -> None:
+        """Darken and cool the ground where a prop keeps the sun away, and under its foot."""
+        canvas = self.canvas
+        foot = canvas.foot(prop.x_m, prop.z_m)
+        scale = self.view.focal_px / prop.z_m
+        frame = prop.sprite.frames[0]
+        upright = prop.sprite.matrix(foot, scale, False)
+        height_px = frame.shade[0].shape[0] * scale / prop.sprite.px_per_m
+        maps = [(contact_shadow(foot, height_px), 0.5, 0.0)]
+        on_view = (foot[0] - canvas.margin_px, foot[1] - canvas.margin_px)
+        if (thrown := sun_shadow(self.weather, self.view, on_view)) is not None:
+            shift = np.array([[1, 0, canvas.margin_px], [0, 1, canvas.margin_px], [0, 0, 1.0]])
+            maps.append((shift @ thrown[0] @ np.linalg.inv(shift), 1.0, 5.0 * self.weather.sun))
+        for lay, dark, cool_k in maps:
+            found = warp_into(frame.shade, lay @ upright, canvas.size_wh)
+            if found is None:
+                continue
+            x0, y0, x1, y1 = found[1]
+            window = (slice(y0, y1), slice(x0, x1))
+            cover = found[0] * np.float32(dark / 255) * canvas.is_ground[window]
+            canvas.shade[window] *= 1 - cover
+            canvas.heat_k[window] -= np.float32(cool_k) * cv2.blur(cover, (5, 3))
 
     def finish(self) -> Place:
         """Light the canvas and round it to the picture."""
         canvas, weather, ground = self.canvas, self.weather, self.ground
+        for prop in self.props:
+            self._throw_shadow(prop)
         lens = vignette(canvas.size_wh, self.rng.uniform(0.05, 0.22))
         lens = lens * np.asarray(weather.cast, np.float32)
         light = gain(weather, self.lamps, canvas.x_m, canvas.z_m, canvas.shade)
@@ -371,8 +404,5 @@ def make_place(rng: np.random.Generator, view: View, weather: Weather, margin_px
     builder = _Builder(rng, view, weather, margin_px)
     layout = (builder.street, builder.crossing, builder.park, builder.yard)[rng.integers(4)]
     builder.sky()
-    builder.skyline()
     layout()
-    if rng.uniform() < 0.3:
-        builder.ground.puddles(float(rng.uniform(0.2, 1.2)))
     return builder.finish()

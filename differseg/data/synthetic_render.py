@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.data.synthetic_canvas import Weather
+from differseg.data.synthetic_light import contact_shadow, sun_shadow
 from differseg.data.synthetic_places import Place
 from differseg.data.synthetic_sprites import Matrix, SpriteFrame
 from differseg.data.synthetic_sprites import place as warp_into
@@ -37,13 +38,12 @@ class _Layer:
     z_m: float
     body: _Patch
     foreground: bool
-    shadow: _Patch | None = None
-    glow: list[_Patch] | None = None
+    shadows: list[_Patch] = field(default_factory=list)
+    glow: list[_Patch] = field(default_factory=list)
 
     def rects(self) -> list[Rect]:
         """Return every rectangle that it touches."""
-        extra = [self.shadow] if self.shadow else []
-        return [patch.rect for patch in [self.body, *extra, *(self.glow or [])]]
+        return [patch.rect for patch in [self.body, *self.shadows, *self.glow]]
 
 
 class ColorLayer:
@@ -66,8 +66,7 @@ class ColorLayer:
             matrix = prop.sprite.matrix(foot, view.focal_px / prop.z_m, False)
             body = self._body(prop.sprite.frames[0], matrix, foot, 1.0, 0)
             if body is not None:
-                shadow = self._shadow(prop.sprite.frames[0], matrix, foot, 1.0)
-                self._props.append(_Layer(prop.z_m, body, False, shadow))
+                self._props.append(_Layer(prop.z_m, body, False))
         self._full = self._bare.copy()
         everywhere = (0, 0, *self._size_wh)
         unused = np.zeros(self._size_wh[::-1], np.uint8)
@@ -93,20 +92,19 @@ class ColorLayer:
         return picture, mask
 
     def _actor(self, actor: Actor, t_s: float) -> _Layer | None:
-        pose = actor.pose(t_s)
+        pose = actor.path.pose(t_s)
         scale = self._view.focal_px / pose.z_m
         foot = self._view.foot(pose.x_m, pose.z_m)
         frame = actor.sprite.frame_at(pose.walked_m)
-        flip = actor.across and not actor.forward
-        matrix = actor.sprite.matrix(foot, scale, flip)
+        matrix = actor.sprite.matrix(foot, scale, pose.flip)
         blur = round(abs(pose.speed_x_mps) * scale * self._exposure_s)
         body = self._body(frame, matrix, foot, pose.cover, blur)
         if body is None:
             return None
         layer = _Layer(pose.z_m, body, actor.sprite.foreground)
-        layer.shadow = self._shadow(frame, matrix, foot, pose.cover)
+        layer.shadows = self._shadows(frame, matrix, foot, pose.cover)
         if self._weather.night:
-            layer.glow = self._glow(actor, pose, foot, scale, flip)
+            layer.glow = self._glow(actor, pose, foot, scale)
         return layer
 
     def _body(
@@ -128,37 +126,28 @@ class ColorLayer:
         red, green, blue = (float(value) * cover for value in self._light[row, column])
         return _Patch(_scaled(pixels, (red, green, blue, cover)), rect)
 
-    def _shadow(
+    def _shadows(
         self, frame: SpriteFrame, matrix: Matrix, foot: tuple[float, float], cover: float
-    ) -> _Patch | None:
-        """Throw the silhouette on the ground, away from the sun; None without a sun."""
-        weather, view = self._weather, self._view
-        if weather.sun <= 0.05:
-            return None
-        depth = view.focal_px * view.height_m / max(1e-3, foot[1] - view.horizon_px)
-        rise = weather.sun_z * view.height_m / depth
-        if abs(rise) < 0.02:
-            return None
-        lay = np.array(
-            [
-                [1, -weather.sun_x, weather.sun_x * foot[1]],
-                [0, rise, foot[1] * (1 - rise)],
-                [0, 0, 1.0],
-            ]
-        )
-        found = warp_into(frame.shade, lay @ matrix, self._size_wh)
-        if found is None:
-            return None
-        dark = min(0.42, 0.5 * weather.sun) * cover
-        return _Patch(_scaled(found[0], (dark,)), found[1])
+    ) -> list[_Patch]:
+        """Return the patch under the feet and, in the sun, the shadow on the ground."""
+        height_px = float(matrix[1, 1]) * frame.shade[0].shape[0]
+        maps = [(contact_shadow(foot, height_px), 0.42)]
+        if (thrown := sun_shadow(self._weather, self._view, foot)) is not None:
+            maps.append(thrown)
+        patches = []
+        for lay, dark in maps:
+            found = warp_into(frame.shade, lay @ matrix, self._size_wh)
+            if found is not None:
+                patches.append(_Patch(_scaled(found[0], (dark * cover,)), found[1]))
+        return patches
 
     def _glow(
-        self, actor: Actor, pose: Pose, foot: tuple[float, float], scale: float, flip: bool
+        self, actor: Actor, pose: Pose, foot: tuple[float, float], scale: float
     ) -> list[_Patch]:
         """Return the head and tail lights of a vehicle as patches of added light."""
         patches = []
         for x, y, radius, strength, color in actor.sprite.lights:
-            center = (foot[0] + (-x if flip else x) * scale, foot[1] - y * scale)
+            center = (foot[0] + (-x if pose.flip else x) * scale, foot[1] - y * scale)
             reach = max(3.0, radius * scale)
             size = _DISC.shape[0]
             ratio = 2 * reach / size
@@ -207,9 +196,10 @@ def _clipped(patch: _Patch, rect: Rect) -> tuple[npt.NDArray[Any], tuple[slice, 
 
 def _blend(picture: Byte, mask: Byte, layer: _Layer, rect: Rect) -> None:
     """Blend one layer into the picture and the mask inside ``rect``, in place."""
-    if layer.shadow is not None and (part := _clipped(layer.shadow, rect)) is not None:
-        keep = cv2.cvtColor(255 - part[0], cv2.COLOR_GRAY2RGB)
-        picture[part[1]] = cv2.multiply(picture[part[1]], keep, scale=1 / 255)
+    for patch in layer.shadows:
+        if (part := _clipped(patch, rect)) is not None:
+            keep = cv2.cvtColor(255 - part[0], cv2.COLOR_GRAY2RGB)
+            picture[part[1]] = cv2.multiply(picture[part[1]], keep, scale=1 / 255)
     if (part := _clipped(layer.body, rect)) is not None:
         rgba, window = part
         alpha = cv2.extractChannel(rgba, 3)
@@ -217,7 +207,7 @@ def _blend(picture: Byte, mask: Byte, layer: _Layer, rect: Rect) -> None:
         under = cv2.multiply(picture[window], keep, scale=1 / 255)
         picture[window] = cv2.add(under, cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
         mask[window][alpha > 127] = int(layer.foreground)
-    for patch in layer.glow or []:
+    for patch in layer.glow:
         if (part := _clipped(patch, rect)) is not None:
             picture[part[1]] = cv2.add(picture[part[1]], part[0])
 
@@ -271,11 +261,11 @@ class HeatLayer:
         """Return the view (Ht, Wt) float32 at world time ``t_s``."""
         moving = []
         for actor in actors:
-            pose = actor.pose(t_s)
+            pose = actor.path.pose(t_s)
             matrix = actor.sprite.matrix(
                 self._view.foot(pose.x_m, pose.z_m),
                 self._view.focal_px / pose.z_m,
-                actor.across and not actor.forward,
+                pose.flip,
             )
             frame = actor.sprite.frame_at(pose.walked_m)
             found = warp_into(frame.heat, self._from_rgb @ matrix, self._size_wh)

@@ -94,7 +94,8 @@ def foliage(
     best = np.full(size_hw, -1.0, np.float32)
     light = np.zeros(size_hw, np.float32)
     side = min(height, width)
-    for _ in range(70 if box else 46):
+    clumps = max(70, round(26 * width / height)) if box else 46
+    for _ in range(clumps):
         radius = side * rng.uniform(0.13, 0.26) * (1.2 if box else 1.0)
         if box:
             cx, cy = rng.uniform(0, width), rng.uniform(radius * 0.8, height)
@@ -184,7 +185,7 @@ def facade(
     grain = noise_image(rng, size_hw, 1.0, 0.4)
     stain = noise_image(rng, size_hw, px_per_m / 8, 1.3)
     streak = cv2.resize(noise_image(rng, (max(2, height // 10), width), 1.0, 0.8), (width, height))
-    color = tinted(wall, 0.4 * grain + 0.6 * stain + 0.7 * streak, 0.07)
+    color = tinted(wall, 0.4 * grain + 0.6 * stain + 0.4 * streak, 0.07)
     if rng.uniform() < 0.5:
         _courses(color, px_per_m, rng.uniform(0.2, 0.9))
     heat = 0.25 * stain + 0.15 * streak + 0.1 * grain
