@@ -1,1 +1,52 @@
-"""PyTorch to ONNX and the proof: export, checks against each target, parity and its report."""
+"""PyTorch to ONNX and the proof: export, checks against each target, parity and its report.
+
+The names below load on first use, so that importing this package loads no torch and no onnx::
+
+    differseg.export.export_onnx(module, {"image": tensor}, "model.onnx")
+    differseg.export.check("model.onnx", "jetpack6", real=True)
+    differseg.export.parity("weights.safetensors", "model.onnx")
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from differseg.export.check import check
+    from differseg.export.exporter import export_onnx
+    from differseg.export.parity import parity
+
+__all__ = ["check", "export_onnx", "parity"]
+
+_LAZY = {
+    "check": "differseg.export.check",
+    "export_onnx": "differseg.export.exporter",
+    "parity": "differseg.export.parity",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public function from its module when it is first asked for."""
+    if name in _LAZY:
+        function = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = function
+        return function
+    raise AttributeError(f"module 'differseg.export' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """This package: a submodule does not take the place of the function that it is named after.
+
+    Python sets a package's attribute when a submodule is imported; without this,
+    ``differseg.export.check`` would be the function or the module by the order of imports.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _LAZY and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,243 @@
+"""``differseg check``: does a target accept an ONNX file, node by node.
+
+ONNX's own checker, then every node against what the target's parser is known to read, and with
+``--real`` NVIDIA's own parser and builder, where their package is installed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from differseg.export import rtx
+from differseg.export.graph_view import opset_of, shape_of
+from differseg.export.lint import Verdict, levels_by_target, lint
+from differseg.export.lint_rules import Level
+from differseg.export.modelfile import PROTOBUF_LIMIT, read_model
+from differseg.export.targets import DEFAULT_TARGET, TARGETS, Target, find_target
+from differseg.options import option, parse
+
+_MAX_BATCH = 4
+_WORDS: dict[Level, str] = {
+    "yes": "[green]supported[/]",
+    "condition": "[yellow]condition[/]",
+    "no": "[red]not supported[/]",
+}
+
+_ORDER: dict[Level, int] = {"no": 0, "condition": 1, "yes": 2}
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Say whether a target accepts an ONNX file, node by node.
+
+    Exit status 0 yes, 1 no, 2 not a usable file, 3 --real without NVIDIA's package.
+    """
+
+    model: Path = option(positional=True, metavar="F.onnx")
+    """The file."""
+    target: str = option(DEFAULT_TARGET, metavar="NAME")
+    """jetpack5, jetpack6.0, jetpack6, jetpack7.0, jetpack7, trt8.5 ... trt11.4, rtx1 or
+    onnxruntime."""
+    real: bool = False
+    """Also run NVIDIA's own parser and builder (TensorRT-RTX; no GPU needed)."""
+    json: bool = False
+    """Print the whole report as one JSON document on the last line."""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a target says about a file.
+
+    Attributes:
+        path: The file.
+        target: The target.
+        opset: Opset of the file.
+        checker: What ONNX's checker objects to; empty when it does not.
+        findings: Verdicts about the graph as a whole.
+        nodes: One verdict per node, in the graph's order.
+        targets: Worst level on every known target.
+        rtx: NVIDIA's parser and builder, when they ran.
+    """
+
+    path: Path
+    target: Target
+    opset: int
+    checker: str
+    findings: tuple[Verdict, ...]
+    nodes: tuple[Verdict, ...]
+    targets: dict[str, Level]
+    rtx: rtx.RtxReport | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing objects; a condition is not an objection."""
+        objections = [v for v in (*self.findings, *self.nodes) if v.level == "no"]
+        return not self.checker and not objections and (self.rtx is None or self.rtx.passed)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "passed": self.passed,
+            "path": str(self.path),
+            "target": asdict(self.target),
+            "opset": self.opset,
+            "checker": self.checker,
+            "findings": [asdict(v) for v in self.findings],
+            "nodes": [asdict(v) for v in self.nodes],
+            "targets": self.targets,
+            "rtx": asdict(self.rtx) if self.rtx else None,
+        }
+
+    def reasons(self) -> list[str]:
+        """Return one line for each objection, the same reason once."""
+        lines = [f"ONNX's checker: {self.checker}"] if self.checker else []
+        lines += [
+            f"{where}: {reason}; {advice}"
+            for (_, level, reason, advice), where in _grouped((*self.findings, *self.nodes)).items()
+            if level == "no"
+        ]
+        if self.rtx is not None and not self.rtx.passed:
+            lines.append(f"NVIDIA's parser and builder: {self.rtx.reason}")
+        return [" ".join(line.split()) for line in lines]
+
+
+def check(path: Path | str, target: str = DEFAULT_TARGET, real: bool = False) -> CheckReport:
+    """Hold an ONNX file against a target.
+
+    Args:
+        path: The file.
+        target: A name of :data:`differseg.export.targets.TARGETS`.
+        real: Also run NVIDIA's parser and builder.
+
+    Raises:
+        InputError: There is no such target.
+        ModelFileError: The file is missing, empty, truncated or not ONNX.
+        MissingComponentError: ``real``, and NVIDIA's package is not installed.
+    """
+    chosen, model = find_target(target), read_model(path)
+    if real:
+        rtx.find_libraries()
+    verdicts = lint(model, chosen)
+    findings = tuple(v for v in verdicts if not v.op)
+    nodes = tuple(v for v in verdicts if v.op)
+    profiles = _profiles(model) if real else None
+    targets, opset, checker = levels_by_target(model), opset_of(model), _checker(model, Path(path))
+    del model  # the builder needs the memory of a large one
+    return CheckReport(
+        path=Path(path),
+        target=chosen,
+        opset=opset,
+        checker=checker,
+        findings=findings,
+        nodes=nodes,
+        targets=targets,
+        rtx=rtx.build(path, profiles=profiles) if real else None,
+    )
+
+
+def _checker(model: onnx.ModelProto, path: Path) -> str:
+    """Return the first line of what ONNX's checker objects to, empty when it does not."""
+    try:
+        onnx.checker.check_model(str(path) if path.stat().st_size < PROTOBUF_LIMIT else model)
+    except onnx.checker.ValidationError as error:
+        return next(iter(str(error).splitlines()), "the graph is not valid")
+    return ""
+
+
+def _profiles(model: onnx.ModelProto) -> dict[str, list[list[int]]]:
+    """Return min, opt and max shapes of the dynamic inputs: each dynamic axis from 1 to 4."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    profiles = {}
+    for info in model.graph.input:
+        shape = shape_of(info)
+        if info.name not in initializers and any(isinstance(extent, str) for extent in shape):
+            profiles[info.name] = [
+                [size if isinstance(extent, str) else extent for extent in shape]
+                for size in (1, 1, _MAX_BATCH)
+            ]
+    return profiles
+
+
+def _grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, Level, str, str], str]:
+    """Group verdicts by operator and reason; the value names the nodes, at most three of them."""
+    groups: defaultdict[tuple[str, Level, str, str], list[str]] = defaultdict(list)
+    for verdict in verdicts:
+        key = (verdict.op or "graph", verdict.level, verdict.reason, verdict.advice)
+        groups[key].append(verdict.node or verdict.op or "graph")
+    return {
+        key: ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for key, names in groups.items()
+    }
+
+
+def print_report(report: CheckReport, console: Console) -> None:
+    """Print a verdict per operator, then every objection and condition with its nodes."""
+    table = Table(
+        title=f"{report.path} on {report.target.label}", title_justify="left", box=box.SIMPLE
+    )
+    for heading in ("operator", "nodes", "verdict"):
+        table.add_column(heading, justify="right" if heading == "nodes" else "left")
+    counts = Counter((v.op, v.level) for v in report.nodes)
+    for (op, level), count in sorted(counts.items(), key=lambda c: (_ORDER[c[0][1]], c[0][0])):
+        table.add_row(op, str(count), _WORDS[level])
+    console.print(table)
+    groups = _grouped((*report.findings, *report.nodes))
+    for (op, level, reason, advice), where in sorted(groups.items(), key=lambda g: _ORDER[g[0][1]]):
+        if level != "yes":
+            text = f"{op}: {reason}\n  at {where}\n  do {advice}"
+            console.print(f"{_WORDS[level]} {escape(text)}", highlight=False)
+    if report.checker:
+        console.print(f"[red]ONNX's checker:[/] {escape(report.checker)}", highlight=False)
+    refusing = [name for name, level in report.targets.items() if level == "no"]
+    others = f"refused by {_spans(refusing)}" if refusing else "no known target refuses it"
+    console.print(f"opset {report.opset}; over all targets: {others}", highlight=False)
+    if report.rtx is not None:
+        _print_rtx(report.rtx, console)
+    console.print("[green]passed[/]" if report.passed else "[red]failed[/]")
+
+
+def _spans(names: Sequence[str]) -> str:
+    """Write neighbouring TensorRT releases as a span: ``trt8.5 to trt11.1``."""
+    releases = [name for name in TARGETS if name.startswith("trt")]
+    words: list[str] = []
+    for refused, run in itertools.groupby(releases, key=lambda name: name in names):
+        members = list(run)
+        if refused:
+            words.append(members[0] if len(members) == 1 else f"{members[0]} to {members[-1]}")
+    return ", ".join([name for name in names if not name.startswith("trt")] + words)
+
+
+def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
+    label = f"NVIDIA's parser and builder (TensorRT-RTX {report.version or '?'})"
+    if report.passed:
+        console.print(
+            f"{label}: [green]engine built[/], {report.layers} layers, "
+            f"{report.engine_bytes / 1e6:.1f} MB in {report.build_s:.1f} s",
+            highlight=False,
+        )
+        return
+    console.print(f"{label}: [red]{report.status}[/]", highlight=False)
+    for line in [str(error) for error in report.errors] or [report.reason]:
+        console.print(f"  {escape(' '.join(line.split()))}", highlight=False)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the verb; returns 0 when the target accepts the file, 1 otherwise."""
+    options = parse(CheckOptions, argv, "differseg check")
+    report = check(options.model, options.target, options.real)
+    print_report(report, Console())
+    if options.json:
+        print(json.dumps(report.to_plain()))
+    return 0 if report.passed else 1

@@ -1,0 +1,157 @@
+"""Hold every node of a graph against what a target's parser is known to accept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx
+
+from differseg.export.graph_view import GraphView, NodeView, all_nodes, opset_of, shape_of
+from differseg.export.lint_rules import Level, rules_for
+from differseg.export.targets import (
+    OPERATORS_SOURCE,
+    TARGETS,
+    Target,
+    operator_since,
+    supported_operators,
+)
+
+_STANDARD = ("", "ai.onnx")
+_PLUGIN_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml")
+_INT64_NATIVE = (9, 0)
+_READS_FUNCTIONS = (9, 0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one target says about one node, or about the graph as a whole (``op`` is empty)."""
+
+    node: str
+    op: str
+    level: Level
+    reason: str = ""
+    advice: str = ""
+    source: str = ""
+
+
+def lint(model: onnx.ModelProto, target: Target) -> tuple[Verdict, ...]:
+    """Return the graph's findings and one verdict per node, in the graph's order."""
+    view = GraphView.of(model)
+    functions = {function.name for function in model.functions}
+    nodes = (
+        _node_verdict(NodeView(node, view), target, functions) for node in all_nodes(model.graph)
+    )
+    return (*_graph_verdicts(model, target), *nodes)
+
+
+def worst(verdicts: tuple[Verdict, ...]) -> Level:
+    """Return the worst level of all verdicts."""
+    levels = {verdict.level for verdict in verdicts}
+    return "no" if "no" in levels else "condition" if "condition" in levels else "yes"
+
+
+def levels_by_target(model: onnx.ModelProto) -> dict[str, Level]:
+    """Return the worst level of a graph on every known target."""
+    return {name: worst(lint(model, target)) for name, target in TARGETS.items()}
+
+
+def _graph_verdicts(model: onnx.ModelProto, target: Target) -> Iterator[Verdict]:
+    opset = opset_of(model)
+    if opset > target.max_opset:
+        yield Verdict(
+            "", "", "no",
+            f"the graph is opset {opset}, {target.label} reads up to {target.max_opset}",
+            "export with --opset 17", target.source,
+        )  # fmt: skip
+    if target.engine != "tensorrt":
+        return
+    if model.functions and target.version < _READS_FUNCTIONS:
+        yield Verdict(
+            "", "", "no",
+            f"the file has {len(model.functions)} local functions, which this parser ignores",
+            "inline them: onnx.inliner.inline_local_functions",
+            "onnx/onnx-tensorrt, ModelImporter.cpp at 8.5-GA and 8.6-GA",
+        )  # fmt: skip
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    for kind, infos in (("input", model.graph.input), ("output", model.graph.output)):
+        for info in infos:
+            if info.name not in initializers:
+                yield from _tensor_verdicts(kind, info, target)
+
+
+def _tensor_verdicts(kind: str, info: onnx.ValueInfoProto, target: Target) -> Iterator[Verdict]:
+    if info.type.tensor_type.elem_type == onnx.TensorProto.INT64:
+        as_int32 = target.version < _INT64_NATIVE
+        yield Verdict(
+            info.name, "", "condition",
+            f"the {kind} is int64, which this version "
+            + ("turns into int32" if as_int32 else "really binds as int64"),
+            f"give the application {'int32' if as_int32 else 'int64'} buffers, or use int32",
+            "onnx/onnx-tensorrt, docs/operators.md at 8.6-GA and 9.0-GA",
+        )  # fmt: skip
+    dynamic = [extent for extent in shape_of(info) if isinstance(extent, str)]
+    if kind == "input" and dynamic:
+        yield Verdict(
+            info.name, "", "condition",
+            f"the input has dynamic axes ({', '.join(dynamic)})",
+            "give an optimisation profile: trtexec --minShapes --optShapes --maxShapes",
+            "TensorRT developer guide, dynamic shapes",
+        )  # fmt: skip
+
+
+def _node_verdict(node: NodeView, target: Target, functions: set[str]) -> Verdict:
+    proto = node.proto
+    name, op = proto.name, proto.op_type
+    if proto.domain not in _STANDARD:
+        return _foreign_verdict(proto, target, functions)
+    if target.engine == "onnxruntime":
+        return Verdict(name, op, "yes")
+    if op not in supported_operators(target.version):
+        since = operator_since(op)
+        later = f"; TensorRT {since[0]}.{since[1]} and later read it" if since else ""
+        return Verdict(
+            name, op, "no", f"{op} is not among the operators that this parser imports{later}",
+            _ADVICE.get(op, "write the module with other operations"), OPERATORS_SOURCE,
+        )  # fmt: skip
+    for rule in rules_for(op, target.version):
+        if rule.when(node):
+            return Verdict(name, op, rule.level, rule.reason, rule.advice, rule.source)
+    return Verdict(name, op, "yes")
+
+
+def _foreign_verdict(proto: onnx.NodeProto, target: Target, functions: set[str]) -> Verdict:
+    """Judge a node of a domain other than ONNX's own."""
+    label = f"{proto.domain}::{proto.op_type}"
+    if proto.op_type in functions:
+        if target.engine == "onnxruntime":
+            return Verdict(proto.name, label, "yes")
+        reads = target.version >= _READS_FUNCTIONS
+        return Verdict(
+            proto.name, label, "condition" if reads else "no",
+            "a call of a local function" + ("" if reads else ", which this parser ignores"),
+            "inline it: onnx.inliner.inline_local_functions",
+            "onnx/onnx-tensorrt, ModelImporter.cpp",
+        )  # fmt: skip
+    if target.engine == "onnxruntime" and proto.domain in _PLUGIN_DOMAINS:
+        return Verdict(proto.name, label, "yes")
+    return Verdict(
+        proto.name, label, "no", "an operator of a custom domain, which needs a plugin library",
+        "export with --ops portable", "onnx/onnx-tensorrt, ModelImporter.cpp",
+    )  # fmt: skip
+
+
+_ADVICE = {
+    "DFT": "write the transform as MatMul with constant cosines and sines",
+    "STFT": "write the transform as a strided convolution with constant cosines and sines",
+    "LayerNormalization": "decompose it into ReduceMean, Sub, Mul, Sqrt and Div",
+    "GroupNormalization": "decompose it into Reshape, ReduceMean, Sub, Mul, Sqrt and Div",
+    "Col2Im": "add shifted slices, or use ConvTranspose with an identity kernel",
+    "DeformConv": "sample with GridSample, or load a plugin library",
+    "MaxUnpool": "upsample with Resize or ConvTranspose",
+    "AffineGrid": "compute the grid once and store it as a constant",
+    "Gelu": "decompose it into Erf, Add and Mul (opset 17 does)",
+    "QLinearConv": "quantise in Q/DQ form: QuantizeLinear and DequantizeLinear around Conv",
+    "QLinearMatMul": "quantise in Q/DQ form: QuantizeLinear and DequantizeLinear around MatMul",
+    "DynamicQuantizeLinear": "quantise with fixed scales in Q/DQ form",
+}

@@ -1,0 +1,128 @@
+"""Fill in the manifest of an export from the network's spec and the checkpoint's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from torch import nn
+
+from differseg import __version__
+from differseg.checkpoints import CheckpointInfo
+from differseg.export.modelfile import sha256_of
+from differseg.manifest import (
+    Decision,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    ThermalPolicy,
+    WeightsRecord,
+)
+from differseg.models.spec import ModalitySpec, ModelSpec
+
+RANDOM_SEED = 0
+"""Seed of the weights of a network that has no trained ones."""
+
+_TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir")
+
+
+def build_manifest(
+    spec: ModelSpec,
+    size_hw: tuple[int, int],
+    *,
+    weights: WeightsRecord,
+    thermal_policy: ThermalPolicy | None = None,
+    batch: int = 1,
+    opset: int = 17,
+    decisions: Sequence[Decision] = (),
+) -> Manifest:
+    """Return the manifest of a network exported at one size.
+
+    Args:
+        spec: The network's contract.
+        size_hw: Height and width of the inputs in pixels.
+        weights: Where the weights came from.
+        thermal_policy: What mapped thermal images in training; the default policy when None.
+        batch: N of inputs and output; -1 where it is dynamic.
+        opset: Opset of the file.
+        decisions: Automatic choices with their reasons.
+    """
+    policy = thermal_policy or ThermalPolicy()
+    if spec.task == "rgbt":
+        reason = (
+            "stored with the checkpoint" if thermal_policy else "default: works with any camera"
+        )
+        decisions = (*decisions, Decision("thermal policy", policy.kind, reason))
+    return Manifest(
+        model=spec.name,
+        system=spec.system,
+        task=spec.task,
+        inputs=tuple(_input(m, size_hw, batch, policy) for m in spec.modalities),
+        outputs=(OutputSpec("probability", "probability", (batch, 1, *size_hw)),),
+        classes=spec.classes,
+        threshold=spec.threshold,
+        weights=weights,
+        opset=opset,
+        model_config=dict(spec.config),
+        tools={"differseg": __version__, **{tool: metadata.version(tool) for tool in _TOOLS}},
+        decisions=tuple(decisions),
+    )
+
+
+def _input(
+    modality: ModalitySpec, size_hw: tuple[int, int], batch: int, policy: ThermalPolicy
+) -> InputSpec:
+    height, width = size_hw
+    if modality.channels == 3:
+        return InputSpec(
+            name=modality.name,
+            modality=modality.name,
+            shape=(batch, height, width, 3),
+            dtype="uint8",
+            layout="NHWC",
+            value_range=(0.0, 255.0),
+            mean=modality.mean,
+            std=modality.std,
+            color_order="RGB",
+        )
+    return InputSpec(
+        name=modality.name,
+        modality=modality.name,
+        shape=(batch, 1, height, width),
+        dtype="float32",
+        layout="NCHW",
+        value_range=(0.0, 1.0),
+        mean=modality.mean,
+        std=modality.std,
+        thermal_policy=policy if modality.name == "thermal" else None,
+    )
+
+
+def weights_record(
+    path: Path | None, info: CheckpointInfo | None, *, shipped: bool
+) -> WeightsRecord:
+    """Return where the weights came from; ``path`` is None for random ones."""
+    if path is None:
+        return WeightsRecord(source=f"random (seed {RANDOM_SEED})")
+    return WeightsRecord(
+        source=f"shipped with differseg {__version__}" if shipped else f"checkpoint {path.name}",
+        sha256=sha256_of(path),
+        trained_on=info.trained_on if info else None,
+    )
+
+
+def lowering_decisions(module: nn.Module) -> list[Decision]:
+    """Say which parts take another form at export, in the words of their ``for_export``."""
+    counts: dict[type[nn.Module], int] = {}
+    for part in module.modules():
+        if callable(getattr(part, "for_export", None)):
+            counts[type(part)] = counts.get(type(part), 0) + 1
+    return [
+        Decision(
+            what=f"{kind.__name__} ({count})",
+            value="export form",
+            reason=(kind.for_export.__doc__ or "").strip().splitlines()[0],  # type: ignore[operator, union-attr]
+        )
+        for kind, count in counts.items()
+    ]
