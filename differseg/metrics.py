@@ -112,7 +112,7 @@ def boundary_f(
         return 1.0 if count_a == count_b else 0.0
     precision = np.count_nonzero(_distance_px(edge_b)[edge_a] <= tolerance_px) / count_a
     recall = np.count_nonzero(_distance_px(edge_a)[edge_b] <= tolerance_px) / count_b
-    return f_measure(precision, recall)
+    return float(f_measure(precision, recall))
 
 
 def _distance_px(edge: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
@@ -195,7 +195,7 @@ class SegmentationMetrics:
         1.0
 
     Args:
-        threshold: A probability above it is foreground.
+        threshold: Probability from which a pixel is foreground.
         tolerance_px: Tolerance of the boundary F-measure, in pixels.
     """
 
@@ -242,7 +242,7 @@ class SegmentationMetrics:
         label: npt.NDArray[np.bool_],
         known: npt.NDArray[np.bool_],
     ) -> _Counts:
-        found = (probability > self.threshold) & known
+        found = (probability >= self.threshold) & known
         true_positive = int(np.count_nonzero(found & label))
         false_positive = int(np.count_nonzero(found)) - true_positive
         false_negative = int(np.count_nonzero(label)) - true_positive

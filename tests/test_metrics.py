@@ -63,12 +63,12 @@ def literal_scores(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, floa
             if y == 255:
                 continue
             errors.append(abs(float(p) - y))
-            tp += p > 0.5 and y == 1
-            fp += p > 0.5 and y == 0
-            fn += p <= 0.5 and y == 1
-            tn += p <= 0.5 and y == 0
+            tp += p >= 0.5 and y == 1
+            fp += p >= 0.5 and y == 0
+            fn += p < 0.5 and y == 1
+            tn += p < 0.5 and y == 0
         valid = label != 255
-        found = (probability > 0.5) & valid
+        found = (probability >= 0.5) & valid
         boundaries.append(literal_boundary_f(found, label == 1, valid, 2.0))
     precision, recall = tp / (tp + fp), tp / (tp + fn)
     return {
@@ -133,6 +133,11 @@ def test_empty_and_full_masks(found: int, label: int, wanted: dict[str, float]) 
     metrics.update(np.full((6, 9), found, np.float32), np.full((6, 9), label, np.uint8))
     got = metrics.compute()
     assert {name: got[name] for name in wanted} == wanted
+
+
+def test_a_pixel_at_the_threshold_is_foreground() -> None:
+    metrics = SegmentationMetrics(threshold=0.25)
+    assert metrics.update(np.full((4, 4), 0.25, np.float32), np.ones((4, 4), np.uint8)).recall == 1
 
 
 def test_one_boundary_only_scores_zero() -> None:

@@ -1,0 +1,162 @@
+"""One optimiser step, and everything that has to survive between two of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from differseg.errors import CheckFailedError
+from differseg.losses import deep_supervision_loss
+from differseg.models.deployment import Normalize
+from differseg.models.spec import ModelSpec
+from differseg.training.averaging import WeightAverage
+from differseg.training.optimizer import create_optimizer, learning_rate_at
+from differseg.training.snapshot import random_state, restore_random_state
+
+GRADIENT_NORM = 5.0
+"""Gradients are scaled down to this norm; a rare bad batch must not throw the weights away."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers that a step needs."""
+
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    warmup_steps: int
+    total_steps: int
+
+
+@dataclass
+class Position:
+    """How far a run has come; plain values only.
+
+    ``epoch`` and ``batch`` count what is finished; ``loss_sum``, ``images`` and ``seconds`` are
+    of the present epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    images: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    best_epoch: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """A network, its optimiser, the average of its weights, and the position in the run.
+
+    Args:
+        model: The network; it is moved to the device and to the channels-last layout, which CPU
+            and GPU convolutions both prefer.
+        recipe: Learning rate and so on.
+        device: Where to compute.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, device: torch.device, precision: str
+    ) -> None:
+        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.recipe, self.device, self.precision = recipe, device, precision
+        self.spec = cast(ModelSpec, model.spec)
+        self.normalize = Normalize(self.spec).to(device)
+        self.optimizer = create_optimizer(model, recipe.learning_rate, recipe.weight_decay)
+        self.average = WeightAverage(model, recipe.ema_decay)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.position = Position()
+
+    def inputs(self, batch: dict[str, Tensor]) -> list[Tensor]:
+        """Return the network's positional inputs of a batch in 0..1, normalised, on the device."""
+        moved = {
+            name: batch[name].to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            for name in self.normalize.names
+        }
+        return list(self.normalize(moved).values())
+
+    def step(self, batch: dict[str, Tensor]) -> float:
+        """Learn from one batch and return its loss.
+
+        Args:
+            batch: Each modality (N, C, H, W) float in 0..1, ``mask`` (N, 1, H, W) float and
+                ``valid`` (N, 1, H, W) float, 0 where the label is ignored.
+
+        Raises:
+            CheckFailedError: Loss or gradient are not finite; the weights are still good.
+        """
+        rate = learning_rate_at(
+            self.position.step,
+            self.recipe.total_steps,
+            self.recipe.warmup_steps,
+            self.recipe.learning_rate,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(batch)
+        value = loss.item()
+        self._require_finite("loss", value)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+        if not self.scaler.is_enabled():  # the scaler itself skips steps that overflow
+            self._require_finite("gradient norm", norm.item())
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update(self.model)
+        images = len(batch["mask"])
+        self.position.step += 1
+        self.position.batch += 1
+        self.position.images += images
+        self.position.loss_sum += value * images
+        return value
+
+    def _loss(self, batch: dict[str, Tensor]) -> Tensor:
+        mask = batch["mask"].to(self.device, non_blocking=True)
+        valid = batch["valid"].to(self.device, non_blocking=True)
+        reduced = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        mixed = self.precision != "fp32"
+        with torch.autocast(self.device.type, dtype=reduced, enabled=mixed):
+            outputs = self.model(*self.inputs(batch))
+        return deep_supervision_loss(outputs, mask, valid)
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        lower = self.recipe.learning_rate / 3
+        fp32 = "" if self.precision == "fp32" else " or --precision fp32"
+        raise CheckFailedError(
+            f"train: the {what} is {value} at step {self.position.step + 1} (epoch "
+            f"{self.position.epoch + 1}, batch {self.position.batch + 1}); look for NaN in the "
+            f"data, or start again with --restart --lr {lower:.1e}{fp32}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return the whole state as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_state(),
+            "position": dataclasses.asdict(self.position),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state of :meth:`state`, so that the next step is the one that was due."""
+        self.model.load_state_dict(state["model"])
+        self.average.restore(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+        restore_random_state(state["random"])
+        self.position = Position(**state["position"])
