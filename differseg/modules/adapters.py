@@ -47,13 +47,12 @@ def low_pass_matrix(channels: int) -> Tensor:
     Returns:
         (C, C) float64.
     """
-    position = torch.arange(channels, dtype=torch.float64)
-    frequency = torch.arange(1, kept_bins(channels), dtype=torch.float64)
-    # k * (i - j) is reduced modulo C first: cosines of small angles keep all their digits.
-    lag = torch.remainder(position[:, None] - position[None, :], channels)  # (C, C)
-    angle = torch.remainder(frequency[:, None] * position[None, :], channels)  # (K - 1, C)
-    row = 1 + 2 * torch.cos(2 * torch.pi * angle / channels).sum(0)  # (C,)
-    return row[lag.long()] / channels
+    distance = torch.arange(channels)
+    frequency = torch.arange(1, kept_bins(channels))
+    # k * |i - j| is taken modulo C first: cosines of small angles keep all their digits.
+    turns = torch.remainder(frequency[:, None] * distance, channels).double() / channels
+    row = (1 + 2 * torch.cos(2 * torch.pi * turns).sum(0)) / channels  # (C,)
+    return row[(distance[:, None] - distance).abs()]  # (C, C)
 
 
 class Bottleneck(nn.Module):
