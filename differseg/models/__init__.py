@@ -1,9 +1,10 @@
 """The networks: one file a system, and the registry that makes them by name.
 
 What lives here: :mod:`~differseg.models.spec` (what a network takes and gives),
-:mod:`~differseg.models.registry` (named configurations), :mod:`~differseg.models.differseg`,
-:mod:`~differseg.models.deployment` (the module that is exported) and
-:mod:`~differseg.models.listing` (``differseg models``).
+:mod:`~differseg.models.base` (what all networks share), :mod:`~differseg.models.registry` (named
+configurations), :mod:`~differseg.models.building` (from configuration to network),
+:mod:`~differseg.models.differseg`, :mod:`~differseg.models.deployment` (the module that is
+exported) and :mod:`~differseg.models.listing` (``differseg models``).
 
 Importing this package loads no torch; creating a network does.
 """

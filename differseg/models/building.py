@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
 from differseg.backbones.edge import EdgeTrunk
-from differseg.errors import MissingComponentError
 from differseg.models.differseg import DifferSeg
 from differseg.models.registry import DifferSegConfig
 from differseg.models.spec import ModelSpec
 from differseg.modules.rfb import LightReceptiveFieldBlock, ReceptiveFieldBlock
 
-_HIERA_SIZES = {
+_HIERA_SIZES: dict[str, Literal["tiny", "small", "base_plus", "large"]] = {
     "hiera_t": "tiny",
     "hiera_s": "small",
     "hiera_b_plus": "base_plus",
@@ -23,14 +24,17 @@ def build_differseg(spec: ModelSpec, config: DifferSegConfig) -> DifferSeg:
     """Build the network of a complete configuration.
 
     Raises:
-        MissingComponentError: A Hiera backbone without timm.
+        MissingComponentError: A Hiera backbone without timm; the text says what to install.
     """
     assert config.widths is not None  # filled in by the registry
     edge = config.backbone == "edge"
     if edge:
         trunk: nn.Module = EdgeTrunk([modality.channels for modality in spec.modalities])
     else:
-        trunk = _hiera_trunk(config)
+        # Not at the top: timm, which this needs, is optional.
+        from differseg.backbones.hiera import create_hiera_trunk
+
+        trunk = create_hiera_trunk(_HIERA_SIZES[config.backbone], config.adapter)
     return DifferSeg(
         spec,
         trunk,
@@ -42,16 +46,3 @@ def build_differseg(spec: ModelSpec, config: DifferSegConfig) -> DifferSeg:
         upsampling_paths=2 if edge else 3,
         batch_streams_in_training=edge,
     )
-
-
-def _hiera_trunk(config: DifferSegConfig) -> nn.Module:
-    try:
-        from differseg.backbones.hiera import create_hiera_trunk
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("timm", "torchvision"):
-            raise
-        raise MissingComponentError(
-            f"backbone '{config.backbone}' needs the package '{error.name}', which is not "
-            "installed; install it with: pip install 'differseg[timm]'"
-        ) from None
-    return create_hiera_trunk(_HIERA_SIZES[config.backbone], config.adapter)

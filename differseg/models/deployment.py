@@ -11,31 +11,40 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from differseg.models.base import SegmentationModel
 from differseg.models.spec import ModelSpec
 
 
 class Normalize(nn.Module):
-    """Apply each modality's mean and std: ``(x - mean) / std`` per channel.
+    """Apply each modality's mean and standard deviation per channel.
+
+    Computed as one multiply and one add, ``x * (1 / std) + (-mean / std)``.
 
     Args:
         spec: Whose ``modalities`` give the names, means and standard deviations.
+        from_bytes: Three-channel modalities come in 0..255 instead of 0..1.
 
     Shapes: a dict from modality name to ``(N, C, H, W)`` float in 0..1, to a dict with the same
     keys and shapes; keys that ``spec`` does not know are left out.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, *, from_bytes: bool = False) -> None:
         super().__init__()
         self.names = tuple(modality.name for modality in spec.modalities)
         for modality in spec.modalities:
-            mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (modality.mean, modality.std))
-            self.register_buffer(f"{modality.name}_mean", mean, persistent=False)
-            self.register_buffer(f"{modality.name}_std", std, persistent=False)
+            mean, std = (
+                torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
+                for values in (modality.mean, modality.std)
+            )
+            full_range = 255.0 if from_bytes and modality.channels == 3 else 1.0
+            scale, offset = (1 / (full_range * std)).float(), (-mean / std).float()
+            self.register_buffer(f"{modality.name}_scale", scale, persistent=False)
+            self.register_buffer(f"{modality.name}_offset", offset, persistent=False)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Normalise every known modality of ``inputs``."""
         return {
-            name: (inputs[name] - getattr(self, f"{name}_mean")) / getattr(self, f"{name}_std")
+            name: inputs[name] * getattr(self, f"{name}_scale") + getattr(self, f"{name}_offset")
             for name in self.names
             if name in inputs
         }
@@ -55,11 +64,11 @@ class DeploymentModule(nn.Module):
     Output: probability (N, 1, H, W) float32 in 0..1.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: SegmentationModel) -> None:
         super().__init__()
-        self.spec: ModelSpec = model.spec
+        self.spec = model.spec
         self.model = copy.deepcopy(model).requires_grad_(False)
-        self.normalize = Normalize(self.spec)
+        self.normalize = Normalize(self.spec, from_bytes=True)
         self.train(False)
 
     def train(self, mode: bool = True) -> DeploymentModule:
@@ -70,9 +79,11 @@ class DeploymentModule(nn.Module):
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Tensor:
         """Return the probability (N, 1, H, W) of raw inputs, see the class."""
         raw = [rgb] if second is None else [rgb, second]
-        names = [modality.name for modality in self.spec.modalities]
-        unit = {name: _to_unit(x) for name, x in zip(names, raw, strict=False)}
-        logits = self.model(*self.normalize(unit).values())["logits"]  # (N, 1, H, W)
+        planes = {
+            modality.name: _planes(x) if modality.channels == 3 else x
+            for modality, x in zip(self.spec.modalities, raw, strict=False)
+        }
+        logits = self.model(*self.normalize(planes).values())["logits"]  # (N, 1, H, W)
         return torch.sigmoid(logits)
 
     def raw_inputs_example(
@@ -89,7 +100,7 @@ class DeploymentModule(nn.Module):
         """
         generator = torch.Generator().manual_seed(0)
         height, width = size_hw or self.spec.size_hw
-        example = {}
+        example: dict[str, Tensor] = {}
         for modality in self.spec.modalities:
             if modality.channels == 3:
                 shape = (batch, height, width, 3)
@@ -100,11 +111,9 @@ class DeploymentModule(nn.Module):
         return example
 
 
-def _to_unit(x: Tensor) -> Tensor:
-    """Bring (N, H, W, 3) uint8 to (N, 3, H, W) float32 in 0..1; float inputs pass."""
-    if x.dtype == torch.uint8:
-        return x.permute(0, 3, 1, 2).to(torch.float32) / 255.0  # (N, 3, H, W)
-    return x
+def _planes(image: Tensor) -> Tensor:
+    """Bring (N, H, W, 3) uint8 to (N, 3, H, W) float32, still in 0..255."""
+    return image.permute(0, 3, 1, 2).to(torch.float32)
 
 
 def lowered_for_export(module: nn.Module, size_hw: tuple[int, int]) -> nn.Module:

@@ -7,12 +7,13 @@ Frequency Guidance, arXiv 2606.08906.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from differseg.errors import InputError
+from differseg.models.base import Output, SegmentationModel, checked_inputs
 from differseg.models.spec import ModelSpec
 from differseg.modules.differential_perception import DifferentialPerceptionFusion
 from differseg.modules.frequency_guided_decoder import FrequencyGuidedDecoder
@@ -22,7 +23,7 @@ LevelBlock = Callable[[int, int], nn.Module]
 """Builds the block between a trunk level and a decoder level from their two widths."""
 
 
-class DifferSeg(nn.Module):
+class DifferSeg(SegmentationModel):
     """Binary segmentation of RGB, or of RGB with one aligned second modality.
 
     All modalities share trunk and receptive-field blocks and run through them as one batch,
@@ -52,13 +53,13 @@ class DifferSeg(nn.Module):
         upsampling_paths: int,
         batch_streams_in_training: bool,
     ) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.align_corners = align_corners
         self.batch_streams_in_training = batch_streams_in_training
         self.encoder = trunk
+        channels = cast("tuple[int, ...]", trunk.channels)
         self.rfb1, self.rfb2, self.rfb3, self.rfb4 = (
-            level_block(c, width) for c, width in zip(trunk.channels, widths, strict=True)
+            level_block(c, width) for c, width in zip(channels, widths, strict=True)
         )
         if len(spec.modalities) == 2:
             self.dpf1, self.dpf2, self.dpf3, self.dpf4 = map(DifferentialPerceptionFusion, widths)
@@ -71,9 +72,7 @@ class DifferSeg(nn.Module):
             SegmentationHead, widths
         )
 
-    def forward(
-        self, rgb: Tensor, second: Tensor | None = None
-    ) -> dict[str, Tensor | list[Tensor]]:
+    def forward(self, rgb: Tensor, second: Tensor | None = None) -> Output:
         """Segment one batch; call it as ``model(*tensors)`` in the order of ``spec.modalities``.
 
         Args:
@@ -88,11 +87,10 @@ class DifferSeg(nn.Module):
             InputError: A modality is missing or left over, or a shape does not fit.
         """
         fused = self._fused_levels(rgb, second)
-        size_hw = rgb.shape[-2:]
-        logits = self._resize(self.predtrans1(self.freq_decoder(fused[::-1])), size_hw)
+        logits = self._decoded(fused, rgb.shape[-2:])
         if not self.training:
-            return {"logits": logits}  # (N, 1, H, W)
-        return {"logits": logits, "aux": self._side_outputs(fused, size_hw)}
+            return {"logits": logits}
+        return {"logits": logits, "aux": self._side_outputs(fused, rgb.shape[-2:])}
 
     def forward_all(self, rgb: Tensor, second: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the decoder's output and the three side outputs, also in eval mode.
@@ -101,8 +99,11 @@ class DifferSeg(nn.Module):
         """
         fused = self._fused_levels(rgb, second)
         size_hw = rgb.shape[-2:]
-        logits = self._resize(self.predtrans1(self.freq_decoder(fused[::-1])), size_hw)
-        return (logits, *self._side_outputs(fused, size_hw))
+        return (self._decoded(fused, size_hw), *self._side_outputs(fused, size_hw))
+
+    def _decoded(self, fused: Sequence[Tensor], size_hw: Sequence[int]) -> Tensor:
+        features = self.freq_decoder(fused[::-1])  # (N, D1, H/4, W/4)
+        return self._resize(self.predtrans1(features), size_hw)  # (N, 1, H, W)
 
     def _side_outputs(self, fused: Sequence[Tensor], size_hw: Sequence[int]) -> list[Tensor]:
         heads = (self.predtrans2, self.predtrans3, self.predtrans4)
@@ -116,55 +117,25 @@ class DifferSeg(nn.Module):
 
     def _fused_levels(self, rgb: Tensor, second: Tensor | None) -> list[Tensor]:
         """Return one tensor per level, (N, D, H/stride, W/stride), finest first."""
-        streams = _checked_streams(self.spec, rgb, second)
-        if self.training and not self.batch_streams_in_training:
-            per_stream = [self._levels([stream]) for stream in streams]
-        else:
-            batch = [rgb.shape[0]] * len(streams)
-            stacked = [level.split(batch) for level in self._levels(streams)]
-            per_stream = [list(levels) for levels in zip(*stacked, strict=True)]
+        streams = checked_inputs(self.spec, rgb, second)
         if len(streams) == 1:
-            return per_stream[0]
+            return self._levels(streams)
+        if self.training and not self.batch_streams_in_training:
+            rgb_levels, second_levels = self._levels(streams[:1]), self._levels(streams[1:])
+        else:
+            levels, n = self._levels(streams), rgb.shape[0]
+            # Slices, not a split: ONNX cannot convert Split from opset 18 down to 17.
+            rgb_levels, second_levels = [x[:n] for x in levels], [x[n:] for x in levels]
         fusions = (self.dpf1, self.dpf2, self.dpf3, self.dpf4)
-        return [fuse(r, m) for fuse, r, m in zip(fusions, *per_stream, strict=True)]
+        return [fuse(r, m) for fuse, r, m in zip(fusions, rgb_levels, second_levels, strict=True)]
 
     def _levels(self, streams: Sequence[Tensor]) -> list[Tensor]:
         """Return the decoder levels of all streams, stacked along the batch, finest first."""
-        if hasattr(self.encoder, "forward_streams"):
-            features = self.encoder.forward_streams(streams)
+        forward_streams = getattr(self.encoder, "forward_streams", None)
+        if forward_streams is not None:
+            features = forward_streams(streams)  # 4 x (S*N, C, h, w)
         else:
             three = [x.repeat(1, 3, 1, 1) if x.shape[1] == 1 else x for x in streams]
             features = self.encoder(torch.cat(three, dim=0))  # 4 x (S*N, C, h, w)
         blocks = (self.rfb1, self.rfb2, self.rfb3, self.rfb4)
         return [block(level) for block, level in zip(blocks, features, strict=True)]
-
-
-def _checked_streams(spec: ModelSpec, rgb: Tensor, second: Tensor | None) -> list[Tensor]:
-    """Check number, channels and sizes of the inputs against the spec; returns them as a list.
-
-    Sizes that are symbolic (dynamic shapes under ``torch.export``) are not checked.
-    """
-    streams = [rgb] if second is None else [rgb, second]
-    names = [modality.name for modality in spec.modalities]
-    if len(streams) != len(names):
-        raise InputError(
-            f"{spec.name}: expected {len(names)} input(s) ({', '.join(names)}), got "
-            f"{len(streams)}; call model({', '.join(names)}) in this order"
-        )
-    for modality, x in zip(spec.modalities, streams, strict=True):
-        where = f"{spec.name}: input '{modality.name}'"
-        if x.ndim != 4 or (isinstance(x.shape[1], int) and x.shape[1] != modality.channels):
-            raise InputError(
-                f"{where}: expected (N, {modality.channels}, H, W), got {tuple(x.shape)}"
-            )
-        if any(isinstance(side, int) and side % spec.multiple for side in x.shape[-2:]):
-            raise InputError(
-                f"{where}: height and width must be multiples of {spec.multiple}, got "
-                f"{x.shape[-2]}x{x.shape[-1]}; resize the image first"
-            )
-        if x.shape[0] != rgb.shape[0] or x.shape[-2:] != rgb.shape[-2:]:
-            raise InputError(
-                f"{where}: batch and size must equal those of '{names[0]}', got "
-                f"{tuple(x.shape)} and {tuple(rgb.shape)}"
-            )
-    return streams

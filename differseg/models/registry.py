@@ -17,7 +17,7 @@ from differseg.errors import InputError
 from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec, Task
 
 if TYPE_CHECKING:
-    from differseg.models.differseg import DifferSeg
+    from differseg.models.base import SegmentationModel
 
 Backbone = Literal["edge", "hiera_t", "hiera_s", "hiera_b_plus", "hiera_l"]
 Adapter = Literal["linear", "fft"]
@@ -109,7 +109,7 @@ _MODELS: dict[str, ModelInfo] = {
             "differseg-rgbd", "the authors' RGB-D network", "hiera_l", "rgbd", 303_372_072, 536.8
         ),
         _entry(
-            "differseg-rgbt", "the authors' RGB-T network", "hiera_l", "rgbt", 305_932_872, 536.8
+            "differseg-rgbt", "the authors' RGB-T network", "hiera_l", "rgbt", 305_932_872, 543.8
         ),
         _entry(
             "differseg-video", "the authors' video network", "hiera_l", "video", 303_372_072, 536.8
@@ -123,7 +123,7 @@ def list_models() -> list[ModelInfo]:
     return list(_MODELS.values())
 
 
-def create_model(name: str, **config: Any) -> DifferSeg:
+def create_model(name: str, **config: Any) -> SegmentationModel:
     """Build a network with fresh weights.
 
     Args:

@@ -31,13 +31,13 @@ class ConvBn(nn.Module):
         groups: int = 1,
     ) -> None:
         super().__init__()
-        padding_hw = tuple(dilation * (size // 2) for size in kernel_hw)
+        rows, columns = kernel_hw
         self.conv = nn.Conv2d(
             in_channels,
             out_channels,
             kernel_hw,
             stride=stride,
-            padding=padding_hw,
+            padding=(dilation * (rows // 2), dilation * (columns // 2)),
             dilation=dilation,
             groups=groups,
             bias=False,
