@@ -23,6 +23,9 @@ _WHITE: Bgr = (255, 255, 255)
 _AMBER: Bgr = (60, 190, 255)
 _DARK: Bgr = (24, 24, 24)
 
+_LEAST_TEXT_PX = 120
+"""Frames lower than this carry no text: it would cover the picture."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -97,7 +100,7 @@ class OverlayPainter:
             frame_bgr: (H, W, 3) uint8 BGR.
             mask: (H, W) uint8 class ids, or a result that holds one.
             thermal: (Ht, Wt) uint8, uint16, or float32 in 0..1; shown small in the upper right.
-            status: Text at the bottom.
+            status: Text at the bottom; left out on frames under 120 lines.
             timestamp_s: Capture time in seconds; steadies the inset's brightness in a video.
             out: (H, W, 3) uint8 to paint on; ``frame_bgr`` itself paints in place, None makes
                 a new array.
@@ -116,7 +119,7 @@ class OverlayPainter:
             self._paint_class(out, ids, class_id, color)
         if thermal is not None:
             self._paint_inset(out, thermal, timestamp_s)
-        if status is not None:
+        if status is not None and out.shape[0] >= _LEAST_TEXT_PX:
             _paint_status(out, status.parts())
         return out
 
@@ -169,8 +172,10 @@ class OverlayPainter:
         out[top : top + inset_h, left : left + picture.shape[1]] = picture
         corner = (left - 1, top - 1), (left + picture.shape[1], top + inset_h)
         cv2.rectangle(out, *corner, _WHITE, 1)
-        scale, thick = _font(height)
-        _text(out, "thermal", (left + margin // 2, top + inset_h - margin // 2), scale, thick)
+        if height >= _LEAST_TEXT_PX:
+            scale, thick = _font(height)
+            origin_xy = left + margin // 2, top + inset_h - margin // 2
+            _text(out, "thermal", origin_xy, scale, thick)
 
 
 def draw_overlay(

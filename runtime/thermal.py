@@ -51,22 +51,31 @@ def percentile_range(
     if total < _LEAST_VALID * image.size:
         histogram[0], histogram[-1] = first, last
         total = float(image.size)
-    # float32 counts whole numbers exactly up to 2**24 pixels; float64 needs no such limit.
-    below = np.cumsum(histogram, dtype=np.float64)
+    # Blocks first, then one block: two short sums instead of one over 65536 codes.
+    blocks = histogram.reshape(-1, 256)
+    below = np.cumsum(blocks.sum(axis=1, dtype=np.float64))
     return (
-        _code_at(histogram, below, total * low_percentile / 100),
-        _code_at(histogram, below, total * high_percentile / 100),
+        _code_at(blocks, below, total * low_percentile / 100),
+        _code_at(blocks, below, total * high_percentile / 100),
     )
 
 
-def _code_at(histogram: npt.NDArray[Any], below: npt.NDArray[Any], rank: float) -> float:
-    """Return the code below which ``rank`` pixels lie."""
-    code = int(np.searchsorted(below, max(rank, 1e-9)))
-    code = min(code, len(histogram) - 1)
-    count = float(histogram[code])
-    before = float(below[code]) - count
-    part = (rank - before) / count if count > 0 else 0.5
-    return code - 0.5 + min(max(part, 0.0), 1.0)
+def _code_at(blocks: npt.NDArray[Any], below: npt.NDArray[Any], rank: float) -> float:
+    """Return the code below which ``rank`` pixels lie.
+
+    Args:
+        blocks: (B, 256) pixels of every code.
+        below: (B,) pixels up to and with each block.
+        rank: 0..number of pixels.
+    """
+    rank = min(max(rank, 0.5), float(below[-1]) - 0.5)
+    block = int(np.searchsorted(below, rank))
+    inside = np.cumsum(blocks[block], dtype=np.float64)
+    before = float(below[block] - inside[-1])
+    code = int(np.searchsorted(inside, rank - before))
+    count = float(blocks[block, code])
+    part = (rank - before - (float(inside[code]) - count)) / count
+    return block * 256 + code - 0.5 + part
 
 
 class ThermalMapper:

@@ -1,112 +1,14 @@
-"""A network small enough to compute by hand, exported with a real manifest."""
+"""Fixtures of the runtime's tests."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-
-from differseg.manifest import (
-    METADATA_KEY,
-    ClassSpec,
-    InputSpec,
-    Manifest,
-    OutputSpec,
-    ThermalPolicy,
-    WeightsRecord,
-)
-
-RGB_WEIGHTS = (0.6, 0.0, 0.15)
-"""Of red, green and blue in 0..1: unequal, so that swapped channels show."""
-THERMAL_WEIGHT = 0.25
-FIXED = ThermalPolicy(kind="fixed", low_ck=29000, high_ck=31000)
-
-
-def tiny_manifest(size_hw: tuple[int, int] = (16, 24), **changes: object) -> Manifest:
-    height, width = size_hw
-    manifest = Manifest(
-        model="tiny",
-        system="tiny",
-        task="rgbt",
-        inputs=(
-            InputSpec(
-                name="rgb",
-                modality="rgb",
-                shape=(1, height, width, 3),
-                dtype="uint8",
-                layout="NHWC",
-                value_range=(0, 255),
-                mean=(0, 0, 0),
-                std=(1, 1, 1),
-                color_order="RGB",
-            ),
-            InputSpec(
-                name="thermal",
-                modality="thermal",
-                shape=(1, 1, height, width),
-                dtype="float32",
-                layout="NCHW",
-                value_range=(0, 1),
-                mean=(0,),
-                std=(1,),
-                thermal_policy=FIXED,
-            ),
-        ),
-        outputs=(OutputSpec("probability", "probability", (1, 1, height, width)),),
-        classes=(ClassSpec(0, "background", (0, 0, 0)), ClassSpec(1, "object", (0, 200, 80))),
-        threshold=0.5,
-        weights=WeightsRecord("test"),
-    )
-    return replace(manifest, **changes)  # type: ignore[arg-type]
-
-
-def tiny_onnx(size_hw: tuple[int, int] = (16, 24), gain: float = 1.0) -> onnx.ModelProto:
-    """probability = gain * (weighted rgb / 255 + weighted thermal)."""
-    height, width = size_hw
-    weights = np.array(RGB_WEIGHTS, np.float32).reshape(1, 3, 1, 1) / 255 * gain
-    nodes = [
-        helper.make_node("Cast", ["rgb"], ["rgb_float"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["rgb_float"], ["rgb_nchw"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["rgb_nchw", "rgb_weights"], ["from_rgb"]),
-        helper.make_node("Mul", ["thermal", "thermal_weight"], ["from_thermal"]),
-        helper.make_node("Add", ["from_rgb", "from_thermal"], ["probability"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [
-            helper.make_tensor_value_info("rgb", TensorProto.UINT8, (1, height, width, 3)),
-            helper.make_tensor_value_info("thermal", TensorProto.FLOAT, (1, 1, height, width)),
-        ],
-        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, (1, 1, height, width))],
-        [
-            numpy_helper.from_array(weights, "rgb_weights"),
-            numpy_helper.from_array(np.array(THERMAL_WEIGHT * gain, np.float32), "thermal_weight"),
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-
-
-def write_model(path: Path, model: onnx.ModelProto, manifest: Manifest | str | None) -> Path:
-    if manifest is not None:
-        text = manifest if isinstance(manifest, str) else manifest.to_json()
-        model.metadata_props.add(key=METADATA_KEY, value=text)
-    onnx.save(model, path)
-    return path
+from tiny_network import tiny_manifest, tiny_onnx, write_model
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Path of the tiny model, input 16x24 (height x width), threshold 0.5."""
     return write_model(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_onnx(), tiny_manifest())
-
-
-def tiny_probability(rgb: np.ndarray, thermal: np.ndarray) -> np.ndarray:
-    """The network's output for frames of its own size, in float64: the oracle."""
-    low, high = FIXED.low_ck, FIXED.high_ck
-    unit = np.clip((thermal.astype(np.float64) - low) / (high - low), 0, 1)
-    return (rgb.astype(np.float64) / 255) @ np.array(RGB_WEIGHTS) + THERMAL_WEIGHT * unit
