@@ -196,7 +196,7 @@ def print_report(report: CheckReport, console: Console) -> None:
     groups = _grouped((*report.findings, *report.nodes))
     for (op, level, reason, advice), where in sorted(groups.items(), key=lambda g: _ORDER[g[0][1]]):
         if level != "yes":
-            text = f"{op}: {reason}\n  at {where}\n  do {advice}"
+            text = f"{op}: {reason}\n  at: {where}\n  do: {advice}"
             console.print(f"{_WORDS[level]} {escape(text)}", highlight=False)
     if report.checker:
         console.print(f"[red]ONNX's checker:[/] {escape(report.checker)}", highlight=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,8 +21,6 @@ from differseg.export.opset import OPSETS, convert_opset
 from differseg.export.simplify import simplify, strip_annotations
 from differseg.export.trace import evaluating, trace
 from differseg.manifest import Decision, Manifest
-
-OperatorForm = Literal["portable"]
 
 MAX_ERROR = 1e-4
 """Largest difference between PyTorch and ONNX Runtime that an export may show."""
@@ -89,14 +87,8 @@ def export_onnx(
     check_form(ops, opset)
     if manifest is not None and output_names is None:
         output_names = [output.name for output in manifest.outputs]
-    model, decisions = build_graph(
-        module,
-        example_inputs,
-        opset=opset,
-        output_names=output_names,
-        dynamic_batch=dynamic_batch,
-        strip=strip,
-    )
+    model = trace(module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch)
+    decisions = finish_graph(model, opset=opset, strip=strip)
     error = None
     with written_whole(path) as part:
         nodes, parameters = write_graph(model, part)
@@ -132,18 +124,8 @@ def check_form(ops: str, opset: int) -> None:
         raise InputError(f"opset: expected one of {', '.join(map(str, OPSETS))}, got {opset}")
 
 
-def build_graph(
-    module: nn.Module,
-    example_inputs: Mapping[str, Tensor],
-    *,
-    opset: int = 17,
-    output_names: Sequence[str] | None = None,
-    dynamic_batch: bool = False,
-    strip: str = "",
-) -> tuple[ir.Model, list[Decision]]:
-    """Trace, simplify, convert and name; see :func:`export_onnx` for the arguments."""
-    model = trace(module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch)
-    model.graph.name = type(module).__name__
+def finish_graph(model: ir.Model, *, opset: int = 17, strip: str = "") -> list[Decision]:
+    """Simplify, convert and name a traced graph in place; returns what was decided."""
     for value in model.graph.initializers.values():
         naming.mark_parameter(value)
     scopes = naming.record_scopes(model)
@@ -153,7 +135,7 @@ def build_graph(
     strip_annotations(model)
     common.ShapeInferencePass()(model)
     reason = "the newest that TensorRT 8.5 to 11 all read" if opset == 17 else "asked for"
-    return model, [*decisions, Decision("opset", str(opset), reason)]
+    return [*decisions, Decision("opset", str(opset), reason)]
 
 
 def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:

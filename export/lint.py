@@ -62,7 +62,7 @@ def _graph_verdicts(model: onnx.ModelProto, target: Target) -> Iterator[Verdict]
         yield Verdict(
             "", "", "no",
             f"the graph is opset {opset}, {target.label} reads up to {target.max_opset}",
-            "export with --opset 17", target.source,
+            "write it in opset 17, as 'differseg export' does", target.source,
         )  # fmt: skip
     if target.engine != "tensorrt":
         return

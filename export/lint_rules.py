@@ -113,7 +113,7 @@ RULES: tuple[Rule, ...] = (
         ("GridSample",), _grid_sample_20, "no",
         "opset 20 spells the mode 'linear' or 'cubic'; the importer knows 'bilinear' and 'bicubic' "
         "only and silently samples the nearest pixel",
-        "write the graph in opset 16 to 19: differseg export --opset 17",
+        "write the graph in opset 16 to 19",
         "onnx/onnx-tensorrt PR 1060, NVIDIA/TensorRT issue 4646",
     ),
     Rule(

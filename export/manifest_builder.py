@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import metadata
-from pathlib import Path
 
 from torch import nn
 
 from differseg import __version__
-from differseg.checkpoints import CheckpointInfo
-from differseg.export.modelfile import sha256_of
 from differseg.manifest import (
     Decision,
     InputSpec,
@@ -20,9 +17,6 @@ from differseg.manifest import (
     WeightsRecord,
 )
 from differseg.models.spec import ModalitySpec, ModelSpec
-
-RANDOM_SEED = 0
-"""Seed of the weights of a network that has no trained ones."""
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir")
 
@@ -96,19 +90,6 @@ def _input(
         mean=modality.mean,
         std=modality.std,
         thermal_policy=policy if modality.name == "thermal" else None,
-    )
-
-
-def weights_record(
-    path: Path | None, info: CheckpointInfo | None, *, shipped: bool
-) -> WeightsRecord:
-    """Return where the weights came from; ``path`` is None for random ones."""
-    if path is None:
-        return WeightsRecord(source=f"random (seed {RANDOM_SEED})")
-    return WeightsRecord(
-        source=f"shipped with differseg {__version__}" if shipped else f"checkpoint {path.name}",
-        sha256=sha256_of(path),
-        trained_on=info.trained_on if info else None,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,11 +96,14 @@ def serialize(model: onnx.ModelProto) -> bytes:
 
 @contextlib.contextmanager
 def written_whole(path: Path | str, *, keep_failed: bool = False) -> Iterator[Path]:
-    """Give a temporary file beside ``path`` and rename it to ``path`` when the block succeeds.
+    """Give a place beside ``path`` and move the file there to ``path`` when the block succeeds.
 
     Args:
         path: Where the file shall stand; missing folders are made.
-        keep_failed: Rename it also when the block raises, so that it can be looked at.
+        keep_failed: Move it also when the block raises, so that it can be looked at.
+
+    Yields:
+        A path of the same file name in a temporary folder on the same file system.
 
     Raises:
         InputError: The place cannot be written.
@@ -110,25 +113,16 @@ def written_whole(path: Path | str, *, keep_failed: bool = False) -> Iterator[Pa
         raise InputError(f"{path}: is a folder; name the file to write, such as {path}/model.onnx")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose another output path"
         ) from None
-    os.close(handle)
-    part, success = Path(name), False
+    part, success = folder / path.name, False
     try:
         yield part
         success = True
     finally:
-        if success or (keep_failed and part.stat().st_size):
-            part.chmod(0o666 & ~_umask())
+        if part.exists() and (success or keep_failed):
             part.replace(path)
-        else:
-            part.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        shutil.rmtree(folder, ignore_errors=True)

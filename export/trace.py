@@ -72,6 +72,7 @@ def trace(
         )
     if exported is None:
         raise InputError(f"{type(module).__name__}: PyTorch's exporter returned no graph")
+    exported.model.graph.name = type(module).__name__
     return exported.model
 
 

@@ -1,0 +1,261 @@
+"""One export from a named network to a checked file: the work behind ``differseg export``."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from differseg.errors import CheckFailedError, InputError
+from differseg.export import rtx
+from differseg.export.check import CheckReport, check
+from differseg.export.exporter import check_form, finish_graph, write_graph
+from differseg.export.manifest_builder import build_manifest, lowering_decisions
+from differseg.export.modelfile import append_manifest, sha256_of, written_whole
+from differseg.export.network_source import NetworkSource, checked_size, load_network
+from differseg.export.parity import compare_deployment
+from differseg.export.parity_data import load_samples
+from differseg.export.parity_result import ParityResult, Thresholds
+from differseg.export.targets import find_target
+from differseg.export.to_onnx import ExportOptions
+from differseg.export.trace import BATCH_AXIS, trace
+from differseg.manifest import Decision, Manifest
+from differseg.models.deployment import lowered_for_export
+from differseg.schema import to_plain
+
+LARGE_PARAMETERS = 50_000_000
+"""Networks from this size on are compared on ``LARGE_IMAGES`` images by default."""
+LARGE_IMAGES = 2
+
+_WRAPPER = "model."  # the network's place in DeploymentModule
+
+Announce = Callable[[str, "float | None", str], None]
+"""Told when a step begins (seconds is None) and when it is done, with what came out of it."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote and found.
+
+    Attributes:
+        path: The file.
+        manifest: The manifest inside it.
+        size_bytes: Size of the file.
+        nodes: Nodes of the graph.
+        parameters: Numbers in floating-point constants.
+        sha256: Hash of the file.
+        parity: The comparison with PyTorch.
+        check: ONNX's checker, the target's lint, and NVIDIA's parser and builder.
+        warnings: What the user should know.
+        seconds: Duration of each step.
+    """
+
+    path: Path
+    manifest: Manifest
+    size_bytes: int
+    nodes: int
+    parameters: int
+    sha256: str
+    parity: ParityResult
+    check: CheckReport
+    warnings: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the report as JSON values; of the nodes only those that a target objects to."""
+        checked = self.check.to_plain()
+        checked["nodes"] = [verdict for verdict in checked["nodes"] if verdict["level"] != "yes"]
+        return {
+            "path": str(self.path),
+            "sha256": self.sha256,
+            "size_bytes": self.size_bytes,
+            "nodes": self.nodes,
+            "parameters": self.parameters,
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+            "check": checked,
+            "manifest": to_plain(self.manifest),
+        }
+
+
+class _Steps:
+    """Times the steps and tells about each."""
+
+    def __init__(self, announce: Announce) -> None:
+        self.seconds: dict[str, float] = {}
+        self._announce = announce
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[list[str]]:
+        """Run one step; the words that the block adds to the list are what came out of it."""
+        said: list[str] = []
+        self._announce(name, None, "")
+        start_s = time.perf_counter()
+        yield said
+        self.seconds[name] = round(time.perf_counter() - start_s, 3)
+        self._announce(name, self.seconds[name], ", ".join(said))
+
+
+def run_export(
+    options: ExportOptions, announce: Announce = lambda name, seconds, words: None
+) -> ExportReport:
+    """Export a named network, compare the file with PyTorch and hold it against a target.
+
+    Args:
+        options: What the command line takes.
+        announce: Told about every step.
+
+    Raises:
+        InputError: An option, size or path that cannot be used.
+        CheckpointError: The weights do not fit.
+        CheckFailedError: A check says no; the file is removed unless ``keep_failed``.
+    """
+    _check_options(options)
+    steps = _Steps(announce)
+    with written_whole(options.out, keep_failed=options.keep_failed) as part:
+        with steps("build") as said:
+            source = load_network(options.model, options.checkpoint)
+            size_hw = checked_size(source.spec, options.size)
+            said += [source.spec.name, f"{source.parameters / 1e6:.2f} M parameters"]
+            said.append(f"weights: {source.weights.source}")
+        written = _write(source, size_hw, options, part, steps)
+        parity = _compare(source, written.manifest, options, part, steps)
+        random = source.is_random
+        del source  # the builder needs the memory of a large network
+        with part.open("r+b") as file:
+            file.truncate(written.graph_bytes)
+        manifest = written.manifest.with_parity(parity.record())
+        append_manifest(part, manifest)
+        report, skipped = _check(part, options, steps)
+        return ExportReport(
+            path=options.out,
+            manifest=manifest,
+            size_bytes=part.stat().st_size,
+            nodes=written.nodes,
+            parameters=written.parameters,
+            sha256=sha256_of(part),
+            parity=parity,
+            check=report,
+            warnings=(*([_RANDOM] if random else []), *parity.warnings, *skipped),
+            seconds=steps.seconds,
+        )
+
+
+_RANDOM = "the weights are random: the file shows form and speed, its masks mean nothing"
+
+
+def _check_options(options: ExportOptions) -> None:
+    """Refuse what cannot be written before any work is done."""
+    if options.precision != "fp32":
+        raise InputError(
+            f"export: --precision: expected fp32, got {options.precision}, which this version "
+            "does not write"
+        )
+    check_form(options.ops, opset=17)
+    find_target(options.target)
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"export: --limit: expected a number of at least 1, got {options.limit}")
+    if options.data is not None and not options.data.is_dir():
+        raise InputError(f"export: --data: there is no folder {options.data}")
+
+
+@dataclass(frozen=True)
+class _Written:
+    manifest: Manifest
+    nodes: int
+    parameters: int
+    graph_bytes: int
+
+
+def _write(
+    source: NetworkSource,
+    size_hw: tuple[int, int],
+    options: ExportOptions,
+    part: Path,
+    steps: _Steps,
+) -> _Written:
+    """Lower, trace, simplify and write; the file ends with a manifest without parity figures."""
+    dynamic = options.dynamic_batch
+    with steps("lower") as said:
+        decisions = lowering_decisions(source.module)
+        lowered = lowered_for_export(source.module, size_hw)
+        # A traced batch of 1 would be taken for a constant.
+        example = source.module.raw_inputs_example(size_hw, batch=2 if dynamic else 1)
+        said.append(f"{size_hw[0]}x{size_hw[1]}")
+    with steps("trace"):
+        graph = trace(lowered, example, output_names=["probability"], dynamic_batch=dynamic)
+        del lowered
+    with steps("simplify"):
+        decisions += finish_graph(graph, strip=_WRAPPER)
+    if dynamic:
+        decisions.append(Decision("batch", BATCH_AXIS, "asked for by --dynamic-batch"))
+    manifest = build_manifest(
+        source.spec,
+        size_hw,
+        weights=source.weights,
+        thermal_policy=source.thermal_policy,
+        batch=-1 if dynamic else 1,
+        decisions=decisions,
+    )
+    with steps("write") as said:
+        nodes, parameters = write_graph(graph, part)
+        del graph
+        gc.collect()
+        graph_bytes = part.stat().st_size
+        append_manifest(part, manifest)
+        said += [f"{nodes} nodes", f"{graph_bytes / 1e6:.1f} MB", "ONNX's checker agrees"]
+    return _Written(manifest, nodes, parameters, graph_bytes)
+
+
+def _compare(
+    source: NetworkSource, manifest: Manifest, options: ExportOptions, part: Path, steps: _Steps
+) -> ParityResult:
+    """Compare the file in ONNX Runtime with PyTorch on images."""
+    limit = options.limit
+    if limit is None and source.parameters >= LARGE_PARAMETERS:
+        limit = LARGE_IMAGES
+    # Probabilities of random weights crowd around the threshold, where rounding flips pixels.
+    limits = Thresholds(flipped_pixels=_ANY, min_mask_iou=0.0, min_boundary_f=0.0)
+    with steps("parity") as said:
+        result = compare_deployment(
+            source.module,
+            part,
+            load_samples(manifest.inputs, options.data, limit),
+            limits if source.is_random else Thresholds(),
+        )
+        said.append(f"max error {result.overall.max_error:.2g}")
+        said.append(f"{result.overall.flipped_pixels} flipped pixels on {result.data}")
+    if not result.passed:
+        raise CheckFailedError(_refusal(options, result.summary()))
+    return result
+
+
+_ANY = 1 << 40
+
+
+def _check(part: Path, options: ExportOptions, steps: _Steps) -> tuple[CheckReport, list[str]]:
+    """Hold the file against the target, and against NVIDIA's parser and builder where installed."""
+    real = options.real and rtx.is_available()
+    name = f"check for {options.target}" + (", NVIDIA's parser and builder" if real else "")
+    with steps(name) as said:
+        report = replace(check(part, options.target, real), path=options.out)
+        if report.rtx is not None and report.rtx.passed:
+            said.append(
+                f"{report.rtx.layers} layers, engine {report.rtx.engine_bytes / 1e6:.1f} MB"
+            )
+    if not report.passed:
+        raise CheckFailedError(_refusal(options, "; ".join(report.reasons()[:3])))
+    skipped = []
+    if options.real and not real:
+        skipped.append(f"NVIDIA's parser and builder did not run; {rtx.INSTALL_HINT}")
+    return report, skipped
+
+
+def _refusal(options: ExportOptions, why: str) -> str:
+    if options.keep_failed:
+        return f"{options.out}: {why}; the file was kept to be looked at"
+    return f"{options.out}: not written: {why}; add --keep-failed to look at the file"

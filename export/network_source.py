@@ -1,0 +1,104 @@
+"""The network to export: built, filled with weights, and ready to run on raw camera frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
+from differseg.errors import InputError
+from differseg.export.modelfile import sha256_of
+from differseg.manifest import ThermalPolicy, WeightsRecord
+from differseg.models.deployment import DeploymentModule
+from differseg.models.registry import create_model
+from differseg.models.spec import ModelSpec
+
+RANDOM_SEED = 0
+"""Seed of the weights of a network that has no trained ones."""
+
+
+@dataclass
+class NetworkSource:
+    """A network with what is known of its weights.
+
+    Attributes:
+        module: The network with input normalisation and output head.
+        weights: Where the weights came from.
+        thermal_policy: What mapped thermal images in training, where the checkpoint says.
+        parameters: Number of parameters.
+    """
+
+    module: DeploymentModule
+    weights: WeightsRecord
+    thermal_policy: ThermalPolicy | None
+    parameters: int
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network's contract."""
+        return self.module.spec
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the weights are untrained."""
+        return self.weights.source.startswith("random")
+
+
+def load_network(name: str | None, checkpoint: Path | None) -> NetworkSource:
+    """Build a network with the best weights that there are.
+
+    Args:
+        name: A configuration; None takes the one that the checkpoint names.
+        checkpoint: Weights; None takes the shipped ones, or seeded random ones.
+
+    Raises:
+        InputError: Neither is given, or there is no such configuration.
+        CheckpointError: The weights do not fit.
+    """
+    if name is None and checkpoint is None:
+        raise InputError("export: name a --model ('differseg models' lists them) or a --checkpoint")
+    shipped = shipped_weights(name) if name is not None and checkpoint is None else None
+    path = checkpoint or shipped
+    info = read_info(path) if path is not None else None
+    torch.manual_seed(RANDOM_SEED)
+    if path is None:
+        network = create_model(str(name))
+        weights = WeightsRecord(source=f"random (seed {RANDOM_SEED})")
+    else:
+        config = info.config if info is not None and info.model == name else {}
+        network = create_model(name, **config) if name is not None else None
+        network = load_checkpoint(path, network)
+        weights = WeightsRecord(
+            source=f"shipped with differseg as {path.name}" if shipped else path.name,
+            sha256=sha256_of(path),
+            trained_on=info.trained_on if info else None,
+        )
+    return NetworkSource(
+        module=DeploymentModule(network),
+        weights=weights,
+        thermal_policy=info.thermal_policy if info else None,
+        parameters=sum(p.numel() for p in network.parameters()),
+    )
+
+
+def checked_size(spec: ModelSpec, size_hw: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size to export at: ``size_hw``, or the configuration's own.
+
+    Raises:
+        InputError: A side is not a multiple of ``spec.multiple``; names the nearest valid sizes.
+    """
+    if size_hw is None:
+        return spec.size_hw
+    step = spec.multiple
+    if all(side > 0 and side % step == 0 for side in size_hw):
+        return size_hw
+    lower = [max(step, side // step * step) for side in size_hw]
+    upper = [max(step, -(-side // step) * step) for side in size_hw]
+    nearest = " or ".join(dict.fromkeys(f"{h}x{w}" for h, w in (lower, upper)))
+    got = f"{size_hw[0]}x{size_hw[1]}"
+    raise InputError(
+        f"export: --size: {spec.name} takes multiples of {step} pixels, got {got} (height x "
+        f"width); the nearest: {nearest}"
+    )
