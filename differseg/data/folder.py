@@ -1,0 +1,161 @@
+"""A labelled folder: ``rgb/``, ``thermal/`` or ``depth/`` or ``flow/``, ``labels/``, by equal stem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.data.labels import LabelRule, choose_label_rule, parse_label_rule
+from differseg.errors import InputError
+from differseg.runtime.image_files import list_images, read_image
+
+LABELS = "labels"
+"""Name of the folder of label images."""
+
+_PROBED_LABELS = 48
+_SHOWN = 3
+
+
+class FolderDataset:
+    """Samples of a folder, read when asked for.
+
+    A sample is a dict of arrays: ``rgb`` (H, W, 3) uint8 RGB; ``thermal`` or ``depth`` (H, W) in
+    the bit depth of the file; ``flow`` (H, W, 3) uint8; ``mask`` (H, W) uint8 with 0, 1 and
+    255 = ignore (absent without ``labels/``); and ``stem``.
+
+    Attributes:
+        root: The folder.
+        modalities: Names of the image folders, in the order given.
+        stems: Names of the samples, sorted.
+        rule: How labels become masks; None without labels.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        modalities: Sequence[str] = ("rgb", "thermal"),
+        *,
+        label_rule: str = "auto",
+        stems: Sequence[str] | None = None,
+    ) -> None:
+        """Index the folder; images themselves are read later.
+
+        Args:
+            root: Folder that holds one folder for each modality.
+            modalities: Which of rgb, thermal, depth and flow to read.
+            label_rule: See :mod:`differseg.data.labels`.
+            stems: Take only these samples, in this order.
+
+        Raises:
+            InputError: A folder is missing or empty, stems do not match, an unknown label rule.
+        """
+        self.root = Path(root)
+        self.modalities = tuple(modalities)
+        self._files = self._index()
+        self.stems = sorted(self._files[self.modalities[0]])
+        if stems is not None:
+            missing = [stem for stem in stems if stem not in self._files[self.modalities[0]]]
+            if missing:
+                raise InputError(
+                    f"data {self.root}: no sample '{missing[0]}' ({len(missing)} of {len(stems)} "
+                    "asked for are missing); names are file names without their ending"
+                )
+            self.stems = list(stems)
+        self.rule: LabelRule | None = None
+        if label_rule != "auto":
+            self.rule = parse_label_rule(label_rule)
+        elif self.has_labels:
+            self.rule = self._guess_rule()
+        if not self.has_labels:
+            self.rule = None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether samples have a mask."""
+        return LABELS in self._files
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read one sample.
+
+        Raises:
+            InputError: An image cannot be read, has the wrong channels, or another size than its
+                partner; names the file.
+        """
+        stem = self.stems[index]
+        sample: dict[str, Any] = {"stem": stem}
+        for name in self.modalities:
+            image = read_image(self._files[name][stem], name)
+            sample[name] = np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+        if self.rule is not None:
+            path = self._files[LABELS][stem]
+            sample["mask"] = self.rule.apply(read_image(path, "label"), str(path))
+        self._check_sizes(sample)
+        return sample
+
+    def select(self, stems: Sequence[str]) -> FolderDataset:
+        """Return the same data set with only these samples, in this order, by the same rule."""
+        part = object.__new__(FolderDataset)
+        part.__dict__.update(self.__dict__)
+        part.stems = list(stems)
+        return part
+
+    def _index(self) -> dict[str, dict[str, Path]]:
+        expected = [*self.modalities, LABELS]
+        if not self.root.is_dir():
+            raise InputError(
+                f"data {self.root}: there is no such folder; "
+                f"it should hold {', '.join(f'{name}/' for name in expected)}"
+            )
+        missing = [name for name in self.modalities if not (self.root / name).is_dir()]
+        if missing:
+            raise InputError(
+                f"data {self.root}: folder {missing[0]}/ is missing; it should hold "
+                f"{', '.join(f'{name}/' for name in expected)} with equal file names"
+            )
+        names = [name for name in expected if (self.root / name).is_dir()]
+        files = {name: list_images(self.root / name) for name in names}
+        self._check_stems(files)
+        return files
+
+    def _check_stems(self, files: dict[str, dict[str, Path]]) -> None:
+        common = set.intersection(*(set(found) for found in files.values()))
+        if all(len(found) == len(common) for found in files.values()):
+            return
+        counts = ", ".join(f"{name}/ {len(found)}" for name, found in files.items())
+        parts = []
+        for name, found in files.items():
+            alone = sorted(set(found) - common)
+            if alone:
+                more = f" and {len(alone) - _SHOWN} more" if len(alone) > _SHOWN else ""
+                parts.append(f"{name}/ {', '.join(alone[:_SHOWN])}{more}")
+        raise InputError(
+            f"data {self.root}: stems do not match ({counts}; {len(common)} complete); without a "
+            f"partner: {'; '.join(parts)}; rename, add or move away these files"
+        )
+
+    def _check_sizes(self, sample: dict[str, Any]) -> None:
+        names = [*self.modalities, *(["mask"] if "mask" in sample else [])]
+        sizes = {name: sample[name].shape[:2] for name in names}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{name} {w}x{h}" for name, (h, w) in sizes.items())
+            raise InputError(
+                f"data {self.root}: sample '{sample['stem']}' has images of different size "
+                f"({listed}); register or resize them to one size"
+            )
+
+    def _guess_rule(self) -> LabelRule:
+        files = self._files[LABELS]
+        count = min(len(self.stems), _PROBED_LABELS)
+        spread = np.linspace(0, len(self.stems) - 1, count).round().astype(int)
+        values: set[int] = set()
+        for index in spread:
+            label: npt.NDArray[Any] = read_image(files[self.stems[int(index)]], "label")
+            values.update(int(value) for value in np.unique(label))
+        return choose_label_rule(values, f"data {self.root / LABELS}")

@@ -1,0 +1,139 @@
+"""Label images to binary masks, by a rule that is stated and checked.
+
+Rules, as text for ``label_rule`` and ``--label-rule``:
+
+======================  ==========================================================================
+``nonzero``             Every value above 0 is foreground (masks stored as 0/1 or 0/255).
+``binary255``           Values above 127 are foreground (masks that went through JPEG or resizing).
+``mfnet``               MFNet class ids: 1 car, 2 person, 3 bike are foreground; 0 unlabelled,
+                        4 curve, 5 car stop, 6 guardrail, 7 colour cone and 8 bump are not.
+``1,2,3``               These class ids are foreground, all others are not.
+``auto``                ``nonzero`` where a spread of label files holds only 0 and one more value
+                        (1 or 255), ``mfnet`` where it holds ids up to 8; anything else is refused.
+======================  ==========================================================================
+
+``+ignore255`` behind a rule (``1,2,3+ignore255``) leaves value 255 out of loss and figures.
+The MFNet ids are those of the data set's paper and release: Ha et al., "MFNet: Towards Real-Time
+Semantic Segmentation for Autonomous Vehicles with Multi-Spectral Scenes", IROS 2017.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import InputError
+
+IGNORE = 255
+"""Value of pixels in a binary mask that count neither as object nor as background."""
+
+MFNET_FOREGROUND = (1, 2, 3)
+"""Car, person and bike."""
+
+_MFNET_LAST = 8
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How label values become 0, 1 and 255.
+
+    Attributes:
+        name: The rule as text.
+        foreground: Class ids that become 1; empty where ``above`` decides.
+        above: Values above this become 1, where ``foreground`` is empty.
+        known: Largest value that may occur; None accepts any.
+        ignore: A value that becomes 255, or None.
+    """
+
+    name: str
+    foreground: tuple[int, ...] = ()
+    above: int = 0
+    known: int | None = None
+    ignore: int | None = None
+
+    def apply(self, label: npt.NDArray[np.integer], where: str) -> npt.NDArray[np.uint8]:
+        """Turn a label image into a binary mask.
+
+        Args:
+            label: (H, W) uint8 or uint16.
+            where: Name of the file, for the message.
+
+        Returns:
+            (H, W) uint8: 0 background, 1 foreground, 255 ignored.
+
+        Raises:
+            InputError: A value that the rule does not know.
+        """
+        if label.ndim != 2 or label.dtype.kind not in "ui":
+            raise InputError(
+                f"label {where}: expected one channel of class ids, got {label.shape} {label.dtype}"
+            )
+        skip = np.zeros(label.shape, bool) if self.ignore is None else label == self.ignore
+        if self.known is not None:
+            unknown = (label > self.known) & ~skip
+            if unknown.any():
+                raise InputError(
+                    f"label {where}: value {int(label[unknown].max())} is outside rule "
+                    f"'{self.name}' (0..{self.known}); state a rule such as --label-rule nonzero, "
+                    "1,2,3 or mfnet+ignore255"
+                )
+        chosen = np.isin(label, self.foreground) if self.foreground else label > self.above
+        mask = chosen.astype(np.uint8)
+        mask[skip] = IGNORE
+        return mask
+
+
+def parse_label_rule(text: str) -> LabelRule:
+    """Read a rule from its text (every one but ``auto``).
+
+    Raises:
+        InputError: Not a rule; names the rules there are.
+    """
+    name, plus, option = text.partition("+")
+    ignore = None
+    if plus:
+        found = re.fullmatch(r"ignore(\d{1,5})", option)
+        if found is None:
+            raise _not_a_rule(text)
+        ignore = int(found[1])
+    if name == "nonzero":
+        return LabelRule(text, ignore=ignore)
+    if name == "binary255":
+        return LabelRule(text, above=127, ignore=ignore)
+    if name == "mfnet":
+        return LabelRule(text, MFNET_FOREGROUND, known=_MFNET_LAST, ignore=ignore)
+    if re.fullmatch(r"\d{1,5}(,\d{1,5})*", name):
+        return LabelRule(text, tuple(int(part) for part in name.split(",")), ignore=ignore)
+    raise _not_a_rule(text)
+
+
+def _not_a_rule(text: str) -> InputError:
+    return InputError(
+        f"label rule '{text}': expected auto, nonzero, binary255, mfnet or ids such as 1,2,3, "
+        "with +ignore255 behind it where 255 means ignore"
+    )
+
+
+def choose_label_rule(values: set[int], where: str) -> LabelRule:
+    """Choose the rule of ``auto`` from the values seen in a spread of label files.
+
+    The rule chosen refuses, when it meets it, a value that it was not chosen for.
+
+    Raises:
+        InputError: The values fit no rule that is safe to guess.
+    """
+    above = sorted(values - {0})
+    if above in ([], [1]):
+        return LabelRule("auto: 0 and 1", known=1)
+    if above == [255]:
+        return LabelRule("auto: 0 and 255", known=255)
+    if above[-1] <= _MFNET_LAST:
+        return LabelRule("auto: mfnet", MFNET_FOREGROUND, known=_MFNET_LAST)
+    shown = ", ".join(map(str, above[:6])) + (", ..." if len(above) > 6 else "")
+    raise InputError(
+        f"{where}: label values {shown} have no evident meaning; "
+        "say which are foreground, for example --label-rule 1,2,3 or binary255"
+    )

@@ -1,0 +1,213 @@
+"""Batches for training and validation, each a pure function of seed, epoch and position.
+
+Order and augmentation of sample ``i`` in epoch ``e`` follow from ``(seed, e, i)`` alone, so a run
+that is stopped and goes on at batch ``k`` sees exactly the batches it would have seen, whatever
+the number of worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from differseg.data.labels import IGNORE
+from differseg.data.transforms import Augmentation, Planes, augment, fit
+from differseg.errors import InputError
+from differseg.manifest import ThermalPolicy
+from differseg.models.spec import ModelSpec
+from differseg.runtime.preprocess import map_depth
+from differseg.runtime.thermal import ThermalMapper
+
+_GROUPS_MIXED = 16
+
+
+class SampleSource(Protocol):
+    """A map-style data set: ``FolderDataset``, ``SyntheticDataset`` or anyone's own."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+class EpochOrder(Sampler[list[tuple[int, int]]]):
+    """Batches of ``(epoch, index)``; a batch sampler that can begin in the middle.
+
+    In training the order is random and the last batch is left out when it is not full; otherwise
+    it is the data set's own and complete.  A data set with a ``group_size`` (samples that share
+    a costly scene) is shuffled by groups, sixteen groups mixed at a time.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch: int,
+        seed: int,
+        epoch: int,
+        train: bool,
+        *,
+        start_batch: int = 0,
+        group_size: int = 1,
+    ) -> None:
+        """Lay down the order of an epoch; see the class."""
+        self._epoch, self._batch, self._start = epoch, batch, start_batch
+        self._order = _shuffled(count, seed, epoch, group_size) if train else np.arange(count)
+        full, rest = divmod(count, batch)
+        self.batches = full if train and full else full + (rest > 0)
+
+    def __len__(self) -> int:
+        return max(0, self.batches - self._start)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for number in range(self._start, self.batches):
+            part = self._order[number * self._batch : (number + 1) * self._batch]
+            yield [(self._epoch, int(index)) for index in part]
+
+
+def _shuffled(count: int, seed: int, epoch: int, group_size: int) -> npt.NDArray[np.int64]:
+    rng = np.random.default_rng([seed, 1, epoch])
+    if group_size <= 1:
+        return rng.permutation(count)
+    groups = rng.permutation(-(-count // group_size))
+    parts = []
+    for first in range(0, len(groups), _GROUPS_MIXED):
+        chosen = groups[first : first + _GROUPS_MIXED, None] * group_size
+        members = (chosen + np.arange(group_size)[None, :]).ravel()
+        parts.append(rng.permutation(members[members < count]))
+    return np.concatenate(parts)
+
+
+class PreparedSamples(Dataset[dict[str, Tensor]]):
+    """Turns samples into tensors; the key of a sample is ``(epoch, index)``."""
+
+    def __init__(
+        self,
+        source: SampleSource,
+        spec: ModelSpec,
+        size_hw: tuple[int, int],
+        seed: int,
+        augmentation: Augmentation | None,
+        policy: ThermalPolicy,
+    ) -> None:
+        """Keep what is needed; ``augmentation`` None only stretches to ``size_hw``."""
+        self._source, self._seed, self._size_hw = source, seed, size_hw
+        self._names = [modality.name for modality in spec.modalities]
+        self._augmentation = augmentation
+        self._mapper = ThermalMapper(policy)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+        """Return one sample as :func:`to_tensors` does, without the batch axis."""
+        epoch, index = key
+        sample = self._source[index]
+        planes = self._planes(sample)
+        if self._augmentation is None:
+            planes = fit(planes, self._size_hw)
+        else:
+            rng = np.random.default_rng([self._seed, 2, epoch, index])
+            planes = augment(planes, self._size_hw, self._augmentation, rng)
+        return to_tensors(planes)
+
+    def _planes(self, sample: dict[str, Any]) -> Planes:
+        planes: Planes = {}
+        for name in [*self._names, "mask"]:
+            if name not in sample:
+                raise InputError(
+                    f"sample '{sample.get('stem', '?')}' has no {name}; this network trains on "
+                    f"{', '.join(self._names)} and mask (folder labels/)"
+                )
+            planes[name] = sample[name]
+        if "thermal" in planes:
+            planes["thermal"] = self._mapper.map(planes["thermal"])
+        if "depth" in planes:
+            planes["depth"] = map_depth(planes["depth"])
+        return planes
+
+
+def to_tensors(planes: Planes) -> dict[str, Tensor]:
+    """Turn planes into tensors.
+
+    Returns:
+        Colour (3, H, W) and thermal or depth (1, H, W) float32 in 0..1, not normalised; ``mask``
+        (1, H, W) float32, 0 or 1; ``valid`` (1, H, W) float32, 0 where the mask is ignored.
+    """
+    tensors = {}
+    for name, plane in planes.items():
+        if name == "mask":
+            valid = plane != IGNORE
+            tensors["mask"] = torch.from_numpy(((plane > 0) & valid).astype(np.float32))[None]
+            tensors["valid"] = torch.from_numpy(valid.astype(np.float32))[None]
+        elif plane.ndim == 3:
+            chw = np.ascontiguousarray(plane.transpose(2, 0, 1))
+            tensors[name] = torch.from_numpy(chw).to(torch.float32).div_(255)
+        else:
+            tensors[name] = torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None]
+    return tensors
+
+
+def _quiet_worker(_worker: int) -> None:
+    cv2.setNumThreads(1)
+
+
+def make_loader(
+    dataset: SampleSource,
+    spec: ModelSpec,
+    size_hw: tuple[int, int],
+    batch: int,
+    seed: int,
+    epoch: int,
+    train: bool,
+    workers: int,
+    *,
+    start_batch: int = 0,
+    augmentation: Augmentation | None = None,
+    policy: ThermalPolicy | None = None,
+) -> DataLoader[dict[str, Tensor]]:
+    """Return the batches of one epoch.
+
+    Args:
+        dataset: Samples with the modalities of ``spec`` and a mask.
+        spec: The network's inputs.
+        size_hw: Height and width of the batches.
+        batch: Samples a batch.
+        seed: Seed of order and augmentation.
+        epoch: Number of the epoch; another epoch has another order and other changes.
+        train: Shuffle, augment and leave out an incomplete last batch; otherwise the data set's
+            order, stretched as the runtime does, complete.
+        workers: Processes that prepare samples; 0 prepares them in this one.
+        start_batch: Leave out this many batches of the epoch (they are not prepared).
+        augmentation: Changes in training; the defaults of :class:`Augmentation` when None.
+        policy: How thermal becomes 0..1; the defaults of :class:`ThermalPolicy` when None.
+
+    Returns:
+        A loader of dicts: each modality (N, C, H, W) float32 in 0..1, not normalised, ``mask``
+        and ``valid`` (N, 1, H, W) float32.
+
+    Raises:
+        InputError: The data set is empty; while iterating, a sample that cannot be used.
+    """
+    if len(dataset) == 0:
+        raise InputError("data: there are no samples; give a folder with images")
+    changes = (augmentation or Augmentation()) if train else None
+    samples = PreparedSamples(dataset, spec, size_hw, seed, changes, policy or ThermalPolicy())
+    order = EpochOrder(
+        len(dataset), batch, seed, epoch, train, start_batch=start_batch,
+        group_size=getattr(dataset, "group_size", 1),
+    )  # fmt: skip
+    return DataLoader(
+        samples,
+        batch_sampler=order,
+        num_workers=workers,
+        worker_init_fn=_quiet_worker,
+        pin_memory=torch.cuda.is_available(),
+        # the loader draws a seed for its workers: from here, not from the run's own generator
+        generator=torch.Generator().manual_seed(seed),
+    )
