@@ -109,10 +109,12 @@ def _depthwise(channels: int, size: int) -> nn.Conv2d:
 
 def _channel_gate(channels: int) -> nn.Sequential:
     """Global average to one gate in 0..1 a channel: ``(N, C, H, W)`` to ``(N, C, 1, 1)``."""
+    # At least 8, as at the authors' narrowest level: of 2 hidden units all can be dead at birth.
+    hidden = max(8, channels // 8)
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),
-        nn.Conv2d(channels, channels // 8, 1),
+        nn.Conv2d(channels, hidden, 1),
         nn.ReLU(),
-        nn.Conv2d(channels // 8, channels, 1),
+        nn.Conv2d(hidden, channels, 1),
         nn.Sigmoid(),
     )

@@ -82,10 +82,12 @@ class FrequencyBalancer(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        # At least 8, so that a narrow network does not start with all hidden units dead.
+        hidden = max(8, channels // 4)
         self.weight_predictor = nn.Sequential(
-            nn.Conv2d(2 * channels, channels // 4, 1),
+            nn.Conv2d(2 * channels, hidden, 1),
             nn.ReLU(),
-            nn.Conv2d(channels // 4, 2, 1),
+            nn.Conv2d(hidden, 2, 1),
             nn.Softmax(dim=1),
         )
         self.final_fusion = nn.Sequential(
