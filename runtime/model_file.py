@@ -129,9 +129,9 @@ def _load_failure(path: Path, error: Exception) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return an error's text without line breaks and without ONNX Runtime's status prefix."""
+    """Return an error's text on one line, from after ONNX Runtime's status on."""
     text = " ".join(str(error).split())
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    return re.sub(r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
 
 
 def _check_graph(path: Path, kind: str, nodes: list[Any], specs: tuple[Any, ...]) -> None:

@@ -42,7 +42,7 @@ class OnnxRuntimeBackend:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what it would log, its exceptions say too
         # Spinning workers take the core that capture threads need: on 2 busy cores the edge
         # network's median was up to 2 times slower with them, and never clearly faster.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -122,6 +122,13 @@ def test_a_clock_that_runs_backwards_or_a_reset_starts_afresh() -> None:
     assert np.array_equal(mapper.map(scene(), timestamp_s=1.1), fresh)
 
 
+def test_another_bit_depth_starts_afresh() -> None:
+    mapper = ThermalMapper(PERCENTILE)
+    mapper.map(scene(np.uint16), timestamp_s=0.0)
+    expected = ThermalMapper(PERCENTILE).map(scene(np.uint8))
+    assert np.array_equal(mapper.map(scene(np.uint8), timestamp_s=0.1), expected)
+
+
 def test_fixed_range_with_an_8_bit_camera_warns_once(caplog: pytest.LogCaptureFixture) -> None:
     mapper = ThermalMapper(FIXED)
     with caplog.at_level(logging.WARNING, "differseg.runtime"):
