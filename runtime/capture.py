@@ -1,14 +1,10 @@
-"""One thread per source that puts frames into a slot of one.
-
-Live: a newer frame replaces one that nobody took yet, and the replaced frame is counted.
-Recorded: the thread waits until the slot is free, so that every frame arrives in order.
-Several captures share one :class:`Signal`, so that their reader can wait for any of them.
-"""
+"""One thread per source, which reads frames and hands them on."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from differseg.errors import DifferSegError, SourceError
 from differseg.runtime.health import FrameHealth
@@ -20,39 +16,37 @@ JOIN_TIMEOUT_S = 2.0
 _RATE_WEIGHT = 0.1
 
 
-class Signal:
-    """Wakes the reader of several captures."""
-
-    def __init__(self) -> None:
-        self.condition = threading.Condition()
-
-
 class Capture:
     """Reads one open source in a thread of its own.
 
     Args:
         source: An open source; ``close`` closes it.
-        signal: Shared with the other captures of the same reader.
+        deliver: Called in the thread with every frame.
+        finished: Called in the thread once, when the source has ended or failed.
 
     Attributes:
         captured: Frames read from the source.
-        replaced: Frames that were replaced in the slot by a newer one (live only).
         missed: Frames lost before they reached this process, from jumps of ``Frame.index``.
-        health: What the frames look like (live only).
+        health: What the frames of a live source look like.
         error: Why the source failed; None while it works or when it has merely ended.
+        done: Whether the source has ended or failed.
     """
 
-    def __init__(self, source: Source, signal: Signal) -> None:
+    def __init__(
+        self,
+        source: Source,
+        deliver: Callable[[Frame], None],
+        finished: Callable[[], None],
+    ) -> None:
         self.source = source
         self.captured = 0
-        self.replaced = 0
         self.missed = 0
         self.health = FrameHealth()
         self.error: DifferSegError | None = None
-        self._signal = signal
-        self._slot: Frame | None = None
-        self._finished = False
-        self._stop = False
+        self.done = False
+        self._deliver = deliver
+        self._finished = finished
+        self._stop = threading.Event()
         self._interval_s: float | None = None
         self._last: tuple[int, float] | None = None
         self._arrived_s = time.monotonic()
@@ -65,25 +59,6 @@ class Capture:
         self._arrived_s = time.monotonic()
         self._thread.start()
 
-    def take(self) -> Frame | None:
-        """Return the waiting frame and empty the slot; None where it is empty."""
-        with self._signal.condition:
-            frame, self._slot = self._slot, None
-            if frame is not None:
-                self._signal.condition.notify_all()
-            return frame
-
-    @property
-    def depth(self) -> int:
-        """Frames waiting: 0 or 1."""
-        return int(self._slot is not None)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the source has ended or failed and its last frame was taken."""
-        with self._signal.condition:
-            return self._finished and self._slot is None
-
     @property
     def silent_s(self) -> float:
         """Seconds since the last frame arrived, or since the start."""
@@ -95,16 +70,13 @@ class Capture:
         return 1.0 / self._interval_s if self._interval_s else None
 
     def close(self) -> bool:
-        """Stop the thread and close the source.
+        """Stop the thread and close the source; ``deliver`` must not block any more.
 
         Returns:
             False where the driver did not come back within ``JOIN_TIMEOUT_S``; its source is
             then left open, because closing it under a running read can crash the process.
         """
-        with self._signal.condition:
-            self._stop = True
-            self._slot = None
-            self._signal.condition.notify_all()
+        self._stop.set()
         self.source.interrupt()
         if self._thread.is_alive():
             self._thread.join(JOIN_TIMEOUT_S)
@@ -115,20 +87,19 @@ class Capture:
 
     def _run(self) -> None:
         try:
-            while not self._stop:
+            while not self._stop.is_set():
                 frame = self.source.read()
-                if frame is None or self._stop:
+                if frame is None or self._stop.is_set():
                     break
                 self._note(frame)
-                self._put(frame)
+                self._deliver(frame)
         except DifferSegError as error:
             self.error = error
         except Exception as error:  # a driver's surprise must reach the main thread
             self.error = SourceError(f"{self.source.description}: {error or type(error).__name__}")
         finally:
-            with self._signal.condition:
-                self._finished = True
-                self._signal.condition.notify_all()
+            self.done = True
+            self._finished()
 
     def _note(self, frame: Frame) -> None:
         last, self._last = self._last, (frame.index, frame.timestamp_s)
@@ -143,14 +114,3 @@ class Capture:
         if interval_s > 0:
             old_s = self._interval_s or interval_s
             self._interval_s = old_s + _RATE_WEIGHT * (interval_s - old_s)
-
-    def _put(self, frame: Frame) -> None:
-        with self._signal.condition:
-            if self.source.live:
-                self.replaced += self._slot is not None
-            else:
-                while self._slot is not None and not self._stop:
-                    self._signal.condition.wait()
-            if not self._stop:
-                self._slot = frame
-                self._signal.condition.notify_all()

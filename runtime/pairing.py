@@ -4,12 +4,13 @@ Two free-running cameras never fire together, so a pair is two frames whose time
 at most a tolerance, and the difference (the skew) travels with the pair.  What is decided here:
 
 * A pair outside the tolerance does not exist; an RGB frame without a partner is handed back alone.
-* RGB frames leave in order of time, each once.  A thermal frame serves one RGB frame, or several
-  where ``reuse_thermal`` says so (a 9 Hz camera beside a 30 Hz one), and each such pair says so.
-* ``latest`` (live): decide at once with what is there, except where the next frame of the other
-  camera is expected so soon that the gain in skew is more than the wait.
-* not ``latest`` (recordings): wait for every frame that could fit better; nothing depends on
-  when the frames come in, so two runs give equal pairs.
+* RGB frames leave in the order they came, each once, with the thermal frame nearest in time.
+* A thermal frame serves one RGB frame, or several where ``reuse_thermal`` says so (a 9 Hz camera
+  beside a 30 Hz one), and each such pair says so.  Where it serves one, it goes to the nearest.
+* Live: decide with the frames that are there, except where the next frame is expected to fit at
+  least twice as well; it is then awaited, at most as long as it usually takes to come.
+* Recorded: wait for every frame that could fit better.  Nothing depends on when the frames are
+  read, so two runs give equal pairs.
 
 Convention: skew = (thermal time - offset) - RGB time; positive when the thermal frame is later.
 """
@@ -27,6 +28,7 @@ from differseg.runtime.sources import Frame
 CLOCK_STEP_S = 0.5
 """A time stamp further back than this is a new clock, not a frame out of order."""
 
+_MAX_WAITING = 8
 _MAX_THERMAL = 8
 _RHYTHM_FRAMES = 9
 _EPS_S = 1e-9
@@ -71,12 +73,13 @@ class _Rhythm:
     def restart(self) -> None:
         self.last_s = None
 
-    @property
-    def next_s(self) -> float:
-        """When the next frame is expected; never, before two frames were seen."""
+    def distance_s(self, time_s: float) -> float:
+        """Return how near to a time a coming frame is expected; infinite while unknown."""
         if self.last_s is None or not self._intervals_s:
             return math.inf
-        return self.last_s + statistics.median(self._intervals_s)
+        interval_s = statistics.median(self._intervals_s)
+        steps = max(1, round((time_s - self.last_s) / interval_s))
+        return abs(self.last_s + steps * interval_s - time_s)
 
 
 class Pairer:
@@ -87,12 +90,14 @@ class Pairer:
         offset_ms: Known lateness of the thermal stamps: a thermal frame stamped ``t`` shows the
             world at ``t - offset``.
         reuse_thermal: A thermal frame may serve more than one RGB frame.
-        latest: Live policy; see the module's docstring.
+        live: Decide soon, see the module's docstring; False for recordings.
 
     Attributes:
         counts: What became of the frames, by ``rgb`` or ``thermal`` and cause:
             ``out_of_order``, ``duplicate``, ``bad_timestamp``, ``unmatched`` (RGB handed back
             alone), ``unused`` (thermal that found no partner); and ``clock_steps``.
+        nearest_ms: Skew of the thermal frame nearest to the RGB frame looked at last, also where
+            it lies outside the tolerance; None where there was none.
     """
 
     def __init__(
@@ -101,17 +106,19 @@ class Pairer:
         offset_ms: float = 0.0,
         *,
         reuse_thermal: bool = True,
-        latest: bool = True,
+        live: bool = True,
     ) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.nearest_ms: float | None = None
         self._tolerance_s = tolerance_ms / 1000.0
         self._offset_s = offset_ms / 1000.0
         self._reuse = reuse_thermal
-        self._latest = latest
+        self._live = live
         self._rgb: deque[Frame] = deque()
         self._thermal: deque[_Thermal] = deque()
         self._rgb_rhythm, self._thermal_rhythm = _Rhythm(), _Rhythm()
-        self._rgb_ended = self._thermal_ended = False
+        self._lags_s: deque[float] = deque(maxlen=_RHYTHM_FRAMES)
+        self._rgb_ended = self._thermal_ended = self._thermal_absent = False
 
     def add_rgb(self, frame: Frame) -> None:
         """Take the next RGB frame; one that is late, repeated or unstamped is counted."""
@@ -127,6 +134,9 @@ class Pairer:
         if verdict == "step":
             self._forget(len(self._thermal))
         if verdict != "refused":
+            self._thermal_absent = False
+            if self._rgb_rhythm.last_s is not None:
+                self._lags_s.append(self._rgb_rhythm.last_s - time_s)
             self._thermal_rhythm.add(time_s)
             self._thermal.append(_Thermal(frame, time_s))
             self._forget(len(self._thermal) - _MAX_THERMAL)
@@ -139,88 +149,100 @@ class Pairer:
         """No thermal frame will follow."""
         self._thermal_ended = True
 
-    @property
-    def waiting(self) -> int:
-        """RGB frames held back."""
-        return len(self._rgb)
+    def expect_no_thermal(self) -> None:
+        """Let RGB frames not wait for thermal frames until the next one comes."""
+        self._thermal_absent = True
 
     @property
-    def wants_rgb(self) -> bool:
-        """Whether ``next`` can only go on with another RGB frame (recordings)."""
-        return not self._rgb_ended and (self._latest or not self._rgb or not self.wants_thermal)
+    def thermal_ended(self) -> bool:
+        """Whether the thermal stream has ended."""
+        return self._thermal_ended
+
+    @property
+    def waiting(self) -> int:
+        """RGB frames held back, at most 8."""
+        return len(self._rgb)
 
     @property
     def wants_thermal(self) -> bool:
         """Whether ``next`` can only go on with another thermal frame (recordings)."""
-        if self._latest:
-            return not self._thermal_ended
         return bool(self._rgb) and not self._thermal_known(self._rgb[0])
+
+    @property
+    def wants_rgb(self) -> bool:
+        """Whether ``next`` can only go on with another RGB frame (recordings)."""
+        return not self._rgb_ended and not self.wants_thermal
 
     def next(self) -> Pair | None:
         """Return the next decided RGB frame, alone or paired; None while undecided."""
         if not self._rgb:
             return None
         rgb = self._rgb[0]
-        known = self._thermal_known(rgb)
-        if not known and not self._latest:
+        partner = self._choose(rgb)
+        if partner == "wait":
             return None
-        chosen = self._choose(rgb)
-        if chosen == "wait":
-            return None
-        if chosen is None:
-            # A later thermal frame may still fit, unless a newer RGB frame wants the place.
-            if not known and len(self._rgb) == 1:
-                return None
-            self._drop_head()
+        oldest_s = self._rgb.popleft().timestamp_s - self._tolerance_s - _EPS_S
+        self._forget(sum(t.time_s < oldest_s for t in self._thermal))
+        if partner is None:
             self.counts["rgb", "unmatched"] += 1
             return Pair(rgb)
-        self._drop_head()
-        reused, chosen.used = chosen.used, True
-        return Pair(rgb, chosen.frame, 1000.0 * (chosen.time_s - rgb.timestamp_s), reused)
+        reused, partner.used = partner.used, True
+        return Pair(rgb, partner.frame, 1000.0 * (partner.time_s - rgb.timestamp_s), reused)
 
     def finish(self) -> None:
         """Count the thermal frames that are left over as unused."""
         self._forget(len(self._thermal))
 
     def _choose(self, rgb: Frame) -> _Thermal | Literal["wait"] | None:
-        """Return the partner of the oldest RGB frame, None, or that it pays to wait."""
+        """Return the partner of the RGB frame that waits longest, None, or that it must wait."""
         time_s = rgb.timestamp_s
-        fits = [
-            t
-            for t in self._thermal
-            if (self._reuse or not t.used) and abs(t.time_s - time_s) <= self._tolerance_s + _EPS_S
-        ]
-        for candidate in sorted(fits, key=lambda t: abs(t.time_s - time_s)):
-            gap_s = candidate.time_s - time_s
-            if len(self._rgb) == 1 and self._worth_waiting(time_s, gap_s):
+        near = sorted(self._thermal, key=lambda t: abs(t.time_s - time_s))
+        self.nearest_ms = 1000.0 * (near[0].time_s - time_s) if near else None
+        open_end = not self._thermal_known(rgb) and not self._overdue(rgb)
+        for candidate in near:
+            gap_s = abs(candidate.time_s - time_s)
+            if gap_s > self._tolerance_s + _EPS_S:
+                break
+            if candidate.used and not self._reuse:
+                continue
+            if open_end and not (self._live and self._good_enough(time_s, gap_s)):
                 return "wait"
-            if not self._reuse and gap_s > 0 and len(self._rgb) > 1:
-                # Each thermal frame serves the RGB frame that is nearest to it.
-                if abs(self._rgb[1].timestamp_s - candidate.time_s) < gap_s:
-                    continue
-            return candidate
-        return None
+            claim = "this" if self._reuse else self._claim(candidate, gap_s)
+            if claim == "wait":
+                return "wait"
+            if claim == "this":
+                return candidate
+        return "wait" if open_end else None
 
-    def _worth_waiting(self, time_s: float, gap_s: float) -> bool:
-        """Say whether the next frame of either stream should be awaited before deciding."""
-        if not self._latest:
-            return not self._reuse and gap_s > 0 and not self._rgb_ended
-        if gap_s < 0 and not self._thermal_ended:
-            wait_s = self._thermal_rhythm.next_s - time_s
-            return 0 <= wait_s < -gap_s / 2
-        if gap_s > 0 and not self._reuse and not self._rgb_ended:
-            return abs(self._rgb_rhythm.next_s - (time_s + gap_s)) < gap_s / 2
-        return False
+    def _good_enough(self, time_s: float, gap_s: float) -> bool:
+        """Say whether the next thermal frame is not expected to fit twice as well."""
+        return self._thermal_rhythm.distance_s(time_s) >= gap_s / 2
+
+    def _claim(self, thermal: _Thermal, gap_s: float) -> Literal["this", "other", "wait"]:
+        """Say whether a thermal frame serves the first RGB frame or the one after it."""
+        if len(self._rgb) > 1:
+            other_s = abs(self._rgb[1].timestamp_s - thermal.time_s)
+            return "other" if other_s < gap_s else "this"
+        if self._rgb_ended or thermal.time_s <= self._rgb[0].timestamp_s:
+            return "this"
+        if self._live and self._rgb_rhythm.distance_s(thermal.time_s) >= gap_s / 2:
+            return "this"
+        return "wait"
+
+    def _overdue(self, rgb: Frame) -> bool:
+        """Whether a thermal frame that fits should have come by now, judged by newer RGB frames."""
+        if not self._live:
+            return False
+        lag_s = statistics.median(self._lags_s) if self._lags_s else self._offset_s
+        waited_s = (self._rgb_rhythm.last_s or 0.0) - rgb.timestamp_s
+        return len(self._rgb) > _MAX_WAITING or waited_s > max(lag_s, 0.0) + self._tolerance_s
 
     def _thermal_known(self, rgb: Frame) -> bool:
         """Whether no thermal frame to come can be nearer than those that are here."""
         last_s = self._thermal_rhythm.last_s
-        return self._thermal_ended or (last_s is not None and last_s >= rgb.timestamp_s)
-
-    def _drop_head(self) -> None:
-        """Remove the oldest RGB frame and the thermal frames that none to come can use."""
-        oldest_s = self._rgb.popleft().timestamp_s - self._tolerance_s - _EPS_S
-        self._forget(sum(t.time_s < oldest_s for t in self._thermal))
+        if self._thermal_ended or self._thermal_absent:
+            return True
+        return last_s is not None and last_s >= rgb.timestamp_s
 
     def _forget(self, number: int) -> None:
         for _ in range(number):

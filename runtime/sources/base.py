@@ -1,8 +1,7 @@
-"""What every source promises, and the two things they share: a clock and a pool of buffers."""
+"""What every source promises, the clock that paced ones share, and how pixels become frames."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import SourceError
+from differseg.runtime.buffers import BufferPool
 
 Modality = Literal["rgb", "thermal"]
 Clock = Literal["driver", "arrival", "media"]
@@ -27,8 +27,8 @@ class Frame:
     """One image of one camera.
 
     Attributes:
-        image: rgb: (H, W, 3) uint8, RGB order.  thermal: (H, W) uint8 or uint16 counts (or
-            centikelvin where the camera is radiometric).  Not to be written to.
+        image: rgb: (H, W, 3) uint8, BGR order as OpenCV captures.  thermal: (H, W) uint8 or
+            uint16 counts, or centikelvin where the camera is radiometric.  Not to be written to.
         timestamp_s: Capture time in seconds: on the monotonic clock for live sources, media
             time for files.
         index: Number of the frame at its source, from 0; a jump is frames lost at the source.
@@ -116,35 +116,6 @@ class PaceClock:
             return self._start_s + media_s
 
 
-class BufferPool:
-    """Image buffers that are used again as soon as nobody holds them.
-
-    A buffer is free when the pool's own reference is the only one left, so a holder need not
-    give anything back and can never see its frame overwritten.  A view counts as a holder,
-    because numpy views reference the array that owns the memory.
-
-    Args:
-        limit: Buffers kept; above it a frame is allocated for its one use.
-    """
-
-    def __init__(self, limit: int = 8) -> None:
-        self._buffers: list[npt.NDArray[Any]] = []
-        self._limit = limit
-
-    def take(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """Return an uninitialised array that nobody else holds."""
-        if self._buffers and (self._buffers[0].shape, self._buffers[0].dtype) != (shape, dtype):
-            self._buffers.clear()
-        for position in range(len(self._buffers)):
-            # 2 = the list's reference and getrefcount's own argument.
-            if sys.getrefcount(self._buffers[position]) == 2:
-                return self._buffers[position]
-        buffer = np.empty(shape, dtype)
-        if len(self._buffers) < self._limit:
-            self._buffers.append(buffer)
-        return buffer
-
-
 def to_modality(
     raw: npt.NDArray[Any], modality: Modality, pool: BufferPool, where: str
 ) -> npt.NDArray[Any]:
@@ -153,7 +124,7 @@ def to_modality(
     Args:
         raw: (H, W), (H, W, 1), (H, W, 2) packed 16 bit, or (H, W, 3 or 4) BGR; uint8 or uint16.
         modality: ``rgb`` wants three 8-bit colours, ``thermal`` one channel of 8 or 16 bit.
-        pool: Where the result's memory comes from.
+        pool: Where memory comes from when the pixels must change; else ``raw`` is returned.
         where: Name of the source or file, for messages.
 
     Raises:
@@ -165,19 +136,21 @@ def to_modality(
     if modality == "rgb":
         if raw.dtype != np.uint8 or channels not in (1, 3, 4):
             raise SourceError(f"{where}: expected 8-bit colour, got {raw.dtype} {raw.shape}")
-        codes = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+        if channels == 3:
+            return raw
         out = pool.take((*raw.shape[:2], 3), np.uint8)
-        return cv2.cvtColor(raw, codes[channels], dst=out)
+        code = cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGRA2BGR
+        return cv2.cvtColor(raw, code, dst=out)
     if channels == 2 and raw.dtype == np.uint8:
         # Some OpenCV builds hand Y16 over as two bytes a pixel.
         raw, channels = np.ascontiguousarray(raw).view(np.uint16)[:, :, 0], 1
     if raw.dtype not in (np.uint8, np.uint16) or channels not in (1, 3, 4):
         raise SourceError(f"{where}: expected 8- or 16-bit grey, got {raw.dtype} {raw.shape}")
-    if channels > 1:
-        check_grey(raw, where)
-        raw = raw[:, :, 0]
-    out = pool.take(raw.shape, raw.dtype)
-    np.copyto(out, raw)
+    if channels == 1:
+        return raw
+    check_grey(raw, where)
+    out = pool.take(raw.shape[:2], raw.dtype)
+    np.copyto(out, raw[:, :, 0])
     return out
 
 

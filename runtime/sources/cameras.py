@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import MissingComponentError, SourceError
-from differseg.runtime.sources.base import BufferPool, Frame, Modality, Source, to_modality
+from differseg.runtime.buffers import BufferPool
+from differseg.runtime.sources.base import Frame, Modality, Source, to_modality
 
 _DRIVER_STAMP_MAX_AGE_S = 1.0
 """A driver's stamp older than this is on another clock than ours."""
@@ -43,19 +45,49 @@ def open_quietly(name: str | int, backend: int, settings: list[int]) -> cv2.Vide
         cv2.utils.logging.setLogLevel(level)
 
 
+class Decoder:
+    """Fetches grabbed frames of one capture into buffers that are used again.
+
+    Args:
+        modality: ``rgb`` or ``thermal``.
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        self._modality: Modality = modality
+        self._raw_pool, self._pool = BufferPool(), BufferPool()
+        self._format: tuple[tuple[int, ...], npt.DTypeLike] | None = None
+
+    def image(
+        self,
+        capture: cv2.VideoCapture,
+        where: str,
+        unpack: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = lambda raw: raw,
+    ) -> npt.NDArray[Any]:
+        """Return the frame grabbed last, as the image of a :class:`Frame`.
+
+        Raises:
+            SourceError: It cannot be decoded, or has another pixel format.
+        """
+        buffer = self._raw_pool.take(*self._format) if self._format else None
+        ok, raw = capture.retrieve() if buffer is None else capture.retrieve(buffer)
+        if not ok or raw is None or raw.size == 0:
+            raise SourceError(f"{where}: a frame could not be decoded")
+        self._format = (raw.shape, raw.dtype)
+        return to_modality(unpack(raw), self._modality, self._pool, where)
+
+
 class CaptureSource(Source):
     """A live ``cv2.VideoCapture``; the subclasses say how to open it."""
 
     def __init__(self, modality: Modality) -> None:
         super().__init__(modality)
         self._capture: cv2.VideoCapture | None = None
-        self._raw: npt.NDArray[Any] | None = None
-        self._pool = BufferPool()
+        self._decoder = Decoder(modality)
         self._index = 0
 
     def _adopt(self, capture: cv2.VideoCapture) -> None:
         """Take over an open capture and read its rate and size."""
-        self._capture, self._raw, self._index = capture, None, 0
+        self._capture, self._index = capture, 0
         rate = capture.get(cv2.CAP_PROP_FPS)
         # Network streams report time base rates such as 90000.
         self.fps = float(rate) if 0.5 <= rate <= 1000 else None
@@ -69,15 +101,7 @@ class CaptureSource(Source):
         if not self._capture.grab():
             raise SourceError(f"{self.description}: {self._lost_text()}")
         timestamp_s = self._stamp(time.monotonic())
-        ok, raw = (
-            self._capture.retrieve(self._raw)
-            if self._raw is not None
-            else (self._capture.retrieve())
-        )
-        if not ok or raw is None or raw.size == 0:
-            raise SourceError(f"{self.description}: a frame could not be decoded")
-        self._raw = raw
-        image = to_modality(self._unpack(raw), self.modality, self._pool, self.description)
+        image = self._decoder.image(self._capture, self.description, self._unpack)
         self.size_wh = (image.shape[1], image.shape[0])
         frame = Frame(image, timestamp_s, self._index)
         self._index += 1

@@ -8,23 +8,14 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy.typing as npt
 
 from differseg.errors import SourceError
-from differseg.runtime.sources.base import (
-    BufferPool,
-    Frame,
-    Modality,
-    PaceClock,
-    Source,
-    to_modality,
-)
-from differseg.runtime.sources.cameras import open_quietly
+from differseg.runtime.image_files import SUFFIXES, read_image
+from differseg.runtime.sources.base import Frame, Modality, PaceClock, Source
+from differseg.runtime.sources.cameras import Decoder, open_quietly
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 TIMESTAMP_FILE = "timestamps.csv"
 DEFAULT_FOLDER_FPS = 30.0
 
@@ -47,8 +38,7 @@ class VideoSource(Source):
         super().__init__(modality)
         self._path = path
         self._capture: cv2.VideoCapture | None = None
-        self._raw: npt.NDArray[Any] | None = None
-        self._pool = BufferPool()
+        self._decoder = Decoder(modality)
         self._index = 0
         self._first_ms: float | None = None
         self._last_s = -math.inf
@@ -84,12 +74,7 @@ class VideoSource(Source):
         if self._index > 0 and not self._capture.grab():
             self._check_complete()
             return None
-        raw = self._raw
-        ok, raw = self._capture.retrieve() if raw is None else self._capture.retrieve(raw)
-        if not ok or raw is None:
-            raise SourceError(f"{self.description}: frame {self._index} cannot be decoded")
-        self._raw = raw
-        image = to_modality(raw, self.modality, self._pool, self.description)
+        image = self._decoder.image(self._capture, f"{self.description}: frame {self._index}")
         frame = Frame(image, self._media_time_s(), self._index)
         self._index += 1
         return frame
@@ -144,7 +129,6 @@ class FolderSource(Source):
         self._asked_fps = fps
         self._entries: list[tuple[Path, float]] = []
         self._next: int | None = None
-        self._pool = BufferPool()
         self.description = f"folder {path}"
 
     @property
@@ -162,13 +146,11 @@ class FolderSource(Source):
         if not self._path.is_dir():
             raise SourceError(f"{self._path}: no such folder")
         images = sorted(
-            (p for p in self._path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES),
+            (p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES),
             key=natural_key,
         )
         if not images:
-            raise SourceError(
-                f"{self._path}: the folder holds no images ({' '.join(IMAGE_SUFFIXES)})"
-            )
+            raise SourceError(f"{self._path}: the folder holds no images ({' '.join(SUFFIXES)})")
         if self.timed:
             self._entries = read_timestamps(self._path / TIMESTAMP_FILE, images)
             span_s = self._entries[-1][1] - self._entries[0][1]
@@ -187,7 +169,7 @@ class FolderSource(Source):
             return None
         index = self._next
         path, time_s = self._entries[index]
-        image = read_image(path, self.modality, self._pool)
+        image = read_image(path, self.modality)
         size_wh = (image.shape[1], image.shape[0])
         if self.size_wh not in (None, size_wh):
             assert self.size_wh is not None
@@ -285,32 +267,6 @@ def read_timestamps(table: Path, images: list[Path]) -> list[tuple[Path, float]]
     if not entries:
         raise SourceError(f"{table}: the table has no rows")
     return entries
-
-
-def read_image(path: Path, modality: Modality, pool: BufferPool) -> npt.NDArray[Any]:
-    """Read one image file as a frame's image.
-
-    Args:
-        path: The file.
-        modality: ``rgb`` gives (H, W, 3) uint8 RGB upright by EXIF; ``thermal`` (H, W) uint8 or
-            uint16.
-        pool: Where the memory comes from.
-
-    Raises:
-        SourceError: Unreadable, or of another kind.
-    """
-    flags = cv2.IMREAD_COLOR if modality == "rgb" else cv2.IMREAD_UNCHANGED
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        raw = cv2.imread(str(path), flags)
-    except cv2.error:
-        raw = None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    if raw is None:
-        raise SourceError(f"{path}: cannot be read as an image; is it truncated?")
-    return to_modality(raw, modality, pool, str(path))
 
 
 def check_same_stems(rgb: Source, thermal: Source) -> None:

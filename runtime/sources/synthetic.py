@@ -12,10 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import SourceError
+from differseg.runtime.buffers import BufferPool
 from differseg.runtime.sources.base import Frame, Modality, PaceClock, Source
 
 
@@ -63,6 +65,7 @@ class SyntheticSource(Source):
         self._clock = clock
         self._index = 0
         self._render_s = 0.0
+        self._pool = BufferPool()
         self._interrupted = threading.Event()
 
     def open(self) -> None:
@@ -101,8 +104,10 @@ class SyntheticSource(Source):
         return Frame(image, start_s + media_s, index)
 
     def _render(self, media_s: float) -> npt.NDArray[Any]:
-        see = self.scene.rgb if self.modality == "rgb" else self.scene.thermal
-        return np.ascontiguousarray(see(media_s))
+        if self.modality == "thermal":
+            return np.ascontiguousarray(self.scene.thermal(media_s))
+        rgb = self.scene.rgb(media_s)
+        return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=self._pool.take(rgb.shape, np.uint8))
 
     def interrupt(self) -> None:
         """End the wait for the next frame."""
@@ -111,3 +116,15 @@ class SyntheticSource(Source):
     def close(self) -> None:
         """Drop the scene."""
         self.scene = None
+
+
+def same_scene(rgb: Source, thermal: Source) -> Any:
+    """Return the scene that two open synthetic cameras look at, or None.
+
+    It knows ``thermal_to_rgb``, ``thermal_offset_s`` and both sizes.
+    """
+    if not isinstance(rgb, SyntheticSource) or not isinstance(thermal, SyntheticSource):
+        return None
+    a, b = rgb.options, thermal.options
+    equal = (a.seed, a.size, a.night) == (b.seed, b.size, b.night)
+    return rgb.scene if equal else None

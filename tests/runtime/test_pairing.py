@@ -47,7 +47,7 @@ def play_live(pairer, rgb, thermal):
         (pairer.add_rgb if kind == "rgb" else pairer.add_thermal)(frame)
         while (pair := pairer.next()) is not None:
             out.append(pair)
-        assert pairer.waiting <= 1
+        assert pairer.waiting <= 8
     pairer.end_rgb()
     pairer.end_thermal()
     while (pair := pairer.next()) is not None:
@@ -90,7 +90,7 @@ def test_every_pair_keeps_the_promises(play, reuse, rates, offset_ms):
         tolerance_ms = rng.choice([15.0, 40.0, 60.0])
         rgb = stream(rng, rates[0], 4, shift=rng.uniform(0, 0.05))
         thermal = stream(rng, rates[1], 4, shift=rng.uniform(0, 0.05) + offset_ms / 1000)
-        pairer = Pairer(tolerance_ms, offset_ms, reuse_thermal=reuse, latest=play is play_live)
+        pairer = Pairer(tolerance_ms, offset_ms, reuse_thermal=reuse, live=play is play_live)
         out = play(pairer, rgb, thermal)
         pairs = [p for p in out if p.thermal is not None]
         assert pairs
@@ -125,7 +125,7 @@ def test_recorded_pairing_finds_the_nearest(reuse):
     rng = random.Random(5)
     rgb = stream(rng, 30, 5, drop=0.1, duplicate=0, swap=0)
     thermal = stream(rng, 9, 5, drop=0.1, duplicate=0, swap=0, shift=0.013)
-    out = play_recorded(Pairer(50, reuse_thermal=reuse, latest=False), rgb, thermal)
+    out = play_recorded(Pairer(50, reuse_thermal=reuse, live=False), rgb, thermal)
 
     def gap(a, b):
         return abs(a.timestamp_s - b.timestamp_s)
@@ -143,7 +143,7 @@ def test_recorded_pairing_finds_the_nearest(reuse):
 
 def test_equal_recordings_pair_one_to_one():
     times = [k / 30 for k in range(50)]
-    pairer = Pairer(10, reuse_thermal=False, latest=False)
+    pairer = Pairer(10, reuse_thermal=False, live=False)
     out = play_recorded(pairer, frames(times), frames(times))
     assert [(p.rgb.index, p.thermal.index, p.skew_ms) for p in out] == [
         (k, k, 0.0) for k in range(50)
@@ -178,6 +178,31 @@ def test_thirty_and_nine_hertz():
     assert rates[1] == pytest.approx(9, abs=0.4)
 
 
+@pytest.mark.parametrize("offset_ms", [0.0, 50.0, 80.0, 150.0])
+def test_a_thermal_camera_that_lags_loses_no_pairs(offset_ms):
+    """30 and 30 Hz: with the lag known, every RGB frame waits for its own thermal frame."""
+    rgb = frames([1 + k / 30 for k in range(60)])
+    thermal = frames([1.002 + k / 30 + offset_ms / 1000 for k in range(60)])
+    for reuse in (True, False):
+        out = play_live(Pairer(20, offset_ms, reuse_thermal=reuse), rgb, thermal)
+        assert [p.rgb.index for p in out] == list(range(60))
+        assert [p.skew_ms for p in out] == pytest.approx([2.0] * 60)
+
+
+def test_a_silent_thermal_camera_holds_rgb_back_only_briefly():
+    pairer = Pairer(50)
+    for k in range(30):
+        pairer.add_rgb(Frame(IMAGE, k / 30, k))
+        while (pair := pairer.next()) is not None:
+            assert pair.thermal is None
+            assert k / 30 - pair.rgb.timestamp_s < 0.09
+    assert pairer.waiting <= 2
+    pairer.expect_no_thermal()
+    while pairer.next() is not None:
+        pass
+    assert pairer.waiting == 0, "told that none will come, it holds nothing back"
+
+
 def test_clock_step_of_one_stream_never_makes_a_false_pair():
     """Thermal steps back 1 s in the middle: no pair until it steps forward again."""
     rgb = frames([k / 30 for k in range(300)])
@@ -185,7 +210,8 @@ def test_clock_step_of_one_stream_never_makes_a_false_pair():
     pairer = Pairer(50)
     out = []
     for (_, kind), frame in sorted(
-        [((f.index / 30, "rgb"), f) for f in rgb] + [((f.index / 9, "thermal"), f) for f in thermal],
+        [((f.index / 30, "rgb"), f) for f in rgb]
+        + [((f.index / 9, "thermal"), f) for f in thermal],
         key=lambda e: e[0],
     ):
         (pairer.add_rgb if kind == "rgb" else pairer.add_thermal)(frame)
@@ -210,7 +236,7 @@ def test_faulty_stamps_are_refused_and_counted():
 
 
 def test_thermal_that_ends_leaves_rgb_alone():
-    pairer = Pairer(20, latest=False)
+    pairer = Pairer(20, live=False)
     out = play_recorded(pairer, frames([0, 0.1, 0.2]), frames([0.0]))
     assert [p.thermal is None for p in out] == [False, True, True]
     assert out[1] == Pair(out[1].rgb)

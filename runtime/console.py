@@ -1,0 +1,143 @@
+"""What a camera run shows in the terminal, and how it is stopped from there."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from differseg.runtime.summary import LiveStatus, RunSummary
+from differseg.runtime.timing import Percentiles
+
+
+@contextmanager
+def stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set ``stop``; a second one kills the process at once.
+
+    Does nothing outside the main thread, where Python takes no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def first(number: int, _: FrameType | None) -> None:
+        stop.set()
+        for each in old:
+            signal.signal(each, signal.SIG_DFL)
+
+    old = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each in old:
+        signal.signal(each, first)
+    try:
+        yield
+    finally:
+        for each, handler in old.items():
+            signal.signal(each, handler)
+
+
+class RunConsole:
+    """Status line and notes on standard error, summary on standard output."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._live: Live | None = None
+        self._noted: set[str] = set()
+
+    def __enter__(self) -> RunConsole:
+        if sys.stderr.isatty():
+            self._live = Live(
+                Text("opening ..."), console=self._console, auto_refresh=False, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def note(self, text: str) -> None:
+        """Print one line above the status line."""
+        self._noted.add(text)
+        self._console.print(f"note: {text}", soft_wrap=True)
+
+    def status(self, status: LiveStatus) -> None:
+        """Renew the status line; nothing where there is no terminal."""
+        if self._live is not None:
+            self._live.update(Text(status_text(status), no_wrap=True), refresh=True)
+
+    def summary(self, summary: RunSummary) -> None:
+        """Print the tables and the files at the end of a run."""
+        console = Console(highlight=False, markup=False)
+        console.print(
+            f"{summary.frames} frames in {summary.seconds:.1f} s ({summary.fps:.1f} Hz), "
+            f"{summary.pairs} pairs; ended because {summary.end}",
+            soft_wrap=True,
+        )
+        console.print(_cameras_table(summary))
+        console.print(_times_table(summary))
+        for note in summary.notes:
+            if note not in self._noted:
+                console.print(f"note: {note}", soft_wrap=True)
+        for name in summary.files:
+            console.print(f"wrote {name}", soft_wrap=True)
+
+
+def status_text(status: LiveStatus) -> str:
+    """Return the status line, such as ``29.8 Hz  age 21 ms  skew +4 ms  dropped 0``."""
+    parts = [f"{status.frames} frames"]
+    if status.fps is not None:
+        parts.append(f"{status.fps:.1f} Hz")
+    if status.age_ms is not None:
+        parts.append(f"age {status.age_ms:.0f} ms")
+    if status.skew_ms is not None:
+        parts.append(f"skew {status.skew_ms:+.0f} ms")
+    parts.append(f"dropped {status.dropped}")
+    parts.extend(status.cameras)
+    if status.note:
+        parts.append(status.note)
+    return "  ".join(parts)
+
+
+def _cameras_table(summary: RunSummary) -> Table:
+    table = Table("camera", "clock", "Hz", "captured", "dropped, by cause", box=SIMPLE_HEAD)
+    for name, camera in summary.cameras.items():
+        causes = [f"{number} {cause}" for cause, number in camera.drops.items()]
+        causes += [f"{camera.missed} lost at the source"] if camera.missed else []
+        causes += [f"({number} {fault})" for fault, number in camera.faults.items()]
+        table.add_row(
+            name,
+            camera.clock,
+            "" if camera.fps is None else f"{camera.fps:.1f}",
+            str(camera.captured),
+            ", ".join(causes).replace("_", " ") or "none",
+        )
+    return table
+
+
+def _times_table(summary: RunSummary) -> Table:
+    table = Table("milliseconds", "p50", "p95", "max", box=SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows: dict[str, Percentiles | None] = {
+        "skew of pairs": summary.skew_ms,
+        "capture to mask": summary.age_ms,
+        **summary.stages_ms,
+    }
+    for name, row in rows.items():
+        if row is not None:
+            table.add_row(name, f"{row.p50:.2f}", f"{row.p95:.2f}", f"{row.max:.2f}")
+    return table

@@ -1,0 +1,224 @@
+"""One run: pairs of frames in, results out, until something ends it.
+
+    capture threads -> pairing -> [slot of one] -> this loop -> [queue of one] -> sink thread
+
+Everything that grows with time is a counter or a histogram of fixed size, and image buffers are
+used again, so that a run may last a week.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from differseg.errors import DifferSegError, SourceError
+from differseg.runtime.feed import Delivery, Feed
+from differseg.runtime.processor import FrameProcessor, LossPolicy, SegmenterLike
+from differseg.runtime.registration import Registration
+from differseg.runtime.sinks import FrameResult, Sink
+from differseg.runtime.sinks.window import WindowSink
+from differseg.runtime.sinks.writer import SinkWriter
+from differseg.runtime.summary import LiveStatus, RunSummary, camera_lines, camera_summaries
+from differseg.runtime.timing import Histogram, StageTimes
+
+_POLL_S = 0.1
+_STATUS_EVERY_S = 0.25
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """When a run ends by itself.
+
+    Attributes:
+        frames: Results; None for no limit.
+        seconds: Time from the first to the last RGB frame, by their stamps; None for no limit.
+    """
+
+    frames: int | None = None
+    seconds: float | None = None
+
+
+class Pipeline:
+    """One run from open sources to closed sinks.
+
+    Args:
+        segmenter: Takes frames in BGR order; must not be used elsewhere meanwhile.
+        feed: Gives pairs; closed at the end.
+        sinks: Written in a thread of their own; closed at the end.
+        window: Shown from the calling thread; may be None.
+        registration: Brings thermal frames into the RGB view; None where they are there already.
+        on_thermal_loss: ``stop``, ``rgb_only`` or ``hold``.
+        limits: When to end.
+        on_status: Called about four times a second.
+        stop: Set from anywhere (a signal handler too) to end after the frame in work.
+
+    Attributes:
+        times: Durations of the stages so far.
+    """
+
+    def __init__(
+        self,
+        segmenter: SegmenterLike,
+        feed: Feed,
+        sinks: Sequence[Sink],
+        *,
+        window: WindowSink | None = None,
+        registration: Registration | None = None,
+        on_thermal_loss: LossPolicy = "stop",
+        limits: RunLimits | None = None,
+        on_status: Callable[[LiveStatus], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.times = StageTimes()
+        self._feed, self._sinks, self._window = feed, list(sinks), window
+        self._policy = on_thermal_loss
+        self._limits = limits or RunLimits()
+        self._on_status = on_status
+        self._stop = stop or threading.Event()
+        self._skews, self._ages = Histogram(), Histogram()
+        self._statuses: Counter[str] = Counter()
+        self._pairs = 0
+        self._first_s: float | None = None
+        self._last: FrameResult | None = None
+        self._status_due_s = 0.0
+        self._processor = FrameProcessor(
+            segmenter,
+            registration,
+            hold=on_thermal_loss == "hold",
+            live=feed.rgb.source.live,
+            paint=window is not None or any(sink.wants_picture for sink in self._sinks),
+            times=self.times,
+        )
+
+    def run(self) -> tuple[RunSummary, DifferSegError | None]:
+        """Run until an end; the feed and the sinks are closed in any case.
+
+        Returns:
+            The summary, and the error that ended the run where one did.
+        """
+        start_s = time.monotonic()
+        end, error, notes = "failed", None, []
+        writer = SinkWriter(self._sinks, self.times)
+        try:
+            self._feed.start()
+            end = self._loop(writer)
+        except DifferSegError as caught:
+            error = caught
+        finally:
+            seconds = time.monotonic() - start_s
+            notes = self._feed.close()
+            close_error = writer.close()
+            error = error or close_error
+            if self._window is not None:
+                self._window.close()
+        return self._summary(end, seconds, writer.files, notes, error), error
+
+    def _loop(self, writer: SinkWriter) -> str:
+        """Process deliveries until an end; returns why it ended."""
+        waiting_since_s = time.perf_counter()
+        while not self._stop.is_set():
+            delivery = self._feed.take(_POLL_S)
+            if delivery is None:
+                self._report()
+                if self._feed.ended:
+                    return "the RGB source ended"
+                continue
+            self.times.add("wait", (time.perf_counter() - waiting_since_s) * 1e3)
+            end = self._end_before(delivery)
+            if end is not None:
+                self._feed.drops["at_stop"] += 1
+                return end
+            self._handle(delivery, writer)
+            if sum(self._statuses.values()) == self._limits.frames:
+                return f"{self._limits.frames} frames were processed"
+            if self._window is not None and self._window.quit:
+                return "the window was closed"
+            waiting_since_s = time.perf_counter()
+        return "a stop was asked for"
+
+    def _end_before(self, delivery: Delivery) -> str | None:
+        """Return why the run ends before this delivery, or None.
+
+        Raises:
+            SourceError: The thermal camera failed or fell silent and the policy is ``stop``.
+        """
+        time_s = delivery.pair.rgb.timestamp_s
+        if self._first_s is None:
+            self._first_s = time_s
+        limit_s = self._limits.seconds
+        if limit_s is not None and time_s - self._first_s >= limit_s - 1e-6:
+            return f"{limit_s:g} s were processed"
+        lost = delivery.thermal_lost
+        if lost is None or self._policy != "stop":
+            return None
+        thermal = self._feed.thermal
+        if thermal is not None and thermal.done and thermal.error is None and thermal.captured:
+            return f"the thermal source {lost}"
+        self._feed.drops["at_stop"] += 1
+        raise SourceError(
+            f"thermal camera {lost}; to go on without it, use --on-thermal-loss rgb_only or hold"
+        )
+
+    def _handle(self, delivery: Delivery, writer: SinkWriter) -> None:
+        """Make the result of one delivery and give it to the sinks."""
+        result = self._processor.process(delivery, self._feed.drops.total())
+        self._statuses[result.status] += 1
+        if result.skew_ms is not None:
+            self._pairs += 1
+            self._skews.add(abs(result.skew_ms))
+        if result.age_ms is not None:
+            self._ages.add(result.age_ms)
+        self._last = result
+        with self.times.measure("hand_over", {}):
+            writer.put(result)
+        if self._window is not None:
+            with self.times.measure("window", {}):
+                self._window.write(result)
+        self._report()
+
+    def _report(self) -> None:
+        """Tell the listener how the run goes, not too often."""
+        now_s = time.monotonic()
+        if self._on_status is None or now_s < self._status_due_s:
+            return
+        self._status_due_s = now_s + _STATUS_EVERY_S
+        last = self._last
+        self._on_status(
+            LiveStatus(
+                frames=sum(self._statuses.values()),
+                fps=self._processor.fps,
+                age_ms=last.age_ms if last else None,
+                skew_ms=last.skew_ms if last else None,
+                dropped=self._feed.drops.total(),
+                cameras=camera_lines(self._feed),
+                note=last.note if last else None,
+            )
+        )
+
+    def _summary(
+        self,
+        end: str,
+        seconds: float,
+        files: list[str],
+        notes: list[str],
+        error: DifferSegError | None,
+    ) -> RunSummary:
+        frames = sum(self._statuses.values())
+        return RunSummary(
+            end=end if error is None else "an error",
+            frames=frames,
+            pairs=self._pairs,
+            statuses=dict(self._statuses),
+            seconds=round(seconds, 3),
+            fps=round(frames / seconds, 3) if seconds > 0 else 0.0,
+            cameras=camera_summaries(self._feed),
+            skew_ms=self._skews.summary() if self._skews.count else None,
+            age_ms=self._ages.summary() if self._ages.count else None,
+            stages_ms=self.times.summary(),
+            files=files,
+            notes=notes,
+            error=str(error) if error else None,
+        )

@@ -1,0 +1,252 @@
+"""One delivery to one result: register, segment or stand in, and paint."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import CheckFailedError
+from differseg.manifest import Manifest
+from differseg.runtime.buffers import BufferPool
+from differseg.runtime.feed import Delivery
+from differseg.runtime.overlay import OverlayPainter
+from differseg.runtime.overlay import Status as StatusLine
+from differseg.runtime.pairing import Pair
+from differseg.runtime.registration import Registration
+from differseg.runtime.segmenter import Result
+from differseg.runtime.sinks import FrameResult, Status
+from differseg.runtime.timing import StageTimes
+
+LossPolicy = Literal["stop", "rgb_only", "hold"]
+
+NEUTRAL_THERMAL = 0.5
+"""Thermal input of every pixel in ``rgb_only``: the middle of its range, a picture of nothing."""
+
+_NAN_LIMIT = 10
+_RECENT = 30
+
+
+class SegmenterLike(Protocol):
+    """The part of :class:`differseg.runtime.segmenter.Segmenter` that a run needs."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model file says."""
+
+    def __call__(self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any]) -> Result:
+        """Segment one pair of frames in one view."""
+
+
+class FrameProcessor:
+    """Makes results; its buffers are used again as soon as no sink holds them.
+
+    Args:
+        segmenter: Takes frames in BGR order; used by nobody else meanwhile.
+        registration: Brings thermal frames into the RGB view; None where they are there already.
+        hold: When thermal is lost, show the last result again (else: a neutral thermal input).
+        live: Whether time stamps are on the monotonic clock, so that ages can be told.
+        paint: Whether pictures are wanted.
+        times: Where the stages are counted.
+    """
+
+    def __init__(
+        self,
+        segmenter: SegmenterLike,
+        registration: Registration | None,
+        *,
+        hold: bool,
+        live: bool,
+        paint: bool,
+        times: StageTimes,
+    ) -> None:
+        self._segmenter, self._registration = segmenter, registration
+        self._hold, self._live, self._paints, self._times = hold, live, paint, times
+        classes = segmenter.manifest.classes
+        self._foreground = classes[1].name
+        self._painter = OverlayPainter(classes)
+        self._masks, self._pictures = BufferPool(), BufferPool()
+        self._warped: npt.NDArray[Any] | None = None
+        self._neutral: npt.NDArray[np.uint16] | None = None
+        self._held: tuple[Pair, npt.NDArray[np.uint8]] | None = None
+        self._nan_run = 0
+        self._done_s: deque[float] = deque(maxlen=_RECENT)
+
+    @property
+    def fps(self) -> float | None:
+        """Results per second over the last 30; None before the second."""
+        span_s = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
+        return (len(self._done_s) - 1) / span_s if span_s > 0 else None
+
+    def process(self, delivery: Delivery, dropped: int) -> FrameResult:
+        """Return the result of one delivery.
+
+        Args:
+            delivery: From the feed.
+            dropped: RGB frames dropped so far, for the picture.
+
+        Raises:
+            InputError: A frame that the model cannot take.
+            CheckFailedError: The network gave NaN for 10 frames on end.
+        """
+        if delivery.thermal_lost is not None and self._hold:
+            result = self._held_result(delivery, dropped)
+        else:
+            result = self._segmented(delivery, dropped)
+        self._done_s.append(time.monotonic())
+        return result
+
+    def _segmented(self, delivery: Delivery, dropped: int) -> FrameResult:
+        pair, lost = delivery.pair, delivery.thermal_lost
+        stage_ms: dict[str, float] = {}
+        frames: dict[str, npt.NDArray[Any]] = {"rgb": pair.rgb.image}
+        # Without a time stamp, the mapper's memory of the real camera stays as it was.
+        timestamp_s = None
+        if pair.thermal is not None:
+            with self._times.measure("register", stage_ms):
+                frames["thermal"] = self._registered(pair)
+            timestamp_s = pair.thermal.timestamp_s
+        elif lost is not None:
+            frames["thermal"] = self._neutral_thermal()
+        try:
+            output = self._segmenter(timestamp_s=timestamp_s, **frames)
+        except CheckFailedError as error:
+            return self._not_finite(pair, error, dropped)
+        self._nan_run = 0
+        age_ms = self._age_ms(pair)
+        for stage, duration_ms in output.timings_ms.items():
+            self._times.add(stage, duration_ms)
+            stage_ms[stage] = duration_ms
+        mask = self._masks.take(output.mask.shape, np.uint8)
+        np.copyto(mask, output.mask)
+        if lost is None:
+            self._held = (pair, mask)
+        line = self._line(pair, age_ms, dropped, "rgb only, thermal lost" if lost else None)
+        return FrameResult(
+            index=pair.rgb.index,
+            name=pair.rgb.name,
+            rgb_time_s=pair.rgb.timestamp_s,
+            status="rgb_only" if lost else "ok",
+            mask=mask,
+            picture=self._paint(pair, mask, frames.get("thermal"), line, stage_ms),
+            area_fraction={self._foreground: output.coverage},
+            thermal_index=pair.thermal.index if pair.thermal else None,
+            thermal_time_s=pair.thermal.timestamp_s if pair.thermal else None,
+            skew_ms=pair.skew_ms,
+            thermal_reused=pair.thermal_reused,
+            age_ms=age_ms,
+            stage_ms=stage_ms,
+            note=f"thermal {lost}; thermal input is the constant {NEUTRAL_THERMAL}"
+            if lost
+            else None,
+        )
+
+    def _held_result(self, delivery: Delivery, dropped: int) -> FrameResult:
+        """Return the last result again, marked with its age; or none, where there was none."""
+        pair, lost = delivery.pair, delivery.thermal_lost
+        if self._held is None:
+            note = f"thermal {lost}; no result yet"
+            return self._without_mask(pair, "no_result", note, "no result, no thermal", dropped)
+        old, mask = self._held
+        stale_s = pair.rgb.timestamp_s - old.rgb.timestamp_s
+        line = self._line(old, None, dropped, f"stale {stale_s:.1f} s, thermal lost")
+        thermal = self._registered(old) if self._paints else None
+        stage_ms: dict[str, float] = {}
+        return FrameResult(
+            index=pair.rgb.index,
+            name=pair.rgb.name,
+            rgb_time_s=pair.rgb.timestamp_s,
+            status="hold",
+            picture=self._paint(old, mask, thermal, line, stage_ms),
+            stage_ms=stage_ms,
+            note=f"thermal {lost}; shows frame {old.rgb.index}, {stale_s:.3f} s old",
+        )
+
+    def _not_finite(self, pair: Pair, error: CheckFailedError, dropped: int) -> FrameResult:
+        self._nan_run += 1
+        if self._nan_run >= _NAN_LIMIT:
+            raise error
+        return self._without_mask(pair, "nan_output", str(error), "network gave NaN", dropped)
+
+    def _without_mask(
+        self, pair: Pair, status: Status, note: str, mode: str, dropped: int
+    ) -> FrameResult:
+        """Return a result that shows the RGB frame and no mask."""
+        stage_ms: dict[str, float] = {}
+        nothing = self._masks.take(pair.rgb.image.shape[:2], np.uint8)
+        nothing[:] = self._segmenter.manifest.classes[0].id
+        line = self._line(pair, None, dropped, mode)
+        return FrameResult(
+            index=pair.rgb.index,
+            name=pair.rgb.name,
+            rgb_time_s=pair.rgb.timestamp_s,
+            status=status,
+            picture=self._paint(pair, nothing, None, line, stage_ms),
+            thermal_index=pair.thermal.index if pair.thermal else None,
+            thermal_time_s=pair.thermal.timestamp_s if pair.thermal else None,
+            skew_ms=pair.skew_ms,
+            thermal_reused=pair.thermal_reused,
+            stage_ms=stage_ms,
+            note=note,
+        )
+
+    def _registered(self, pair: Pair) -> npt.NDArray[Any]:
+        """Return the pair's thermal frame in the RGB view; valid until the next call."""
+        assert pair.thermal is not None
+        image = pair.thermal.image
+        if self._registration is None:
+            return image
+        height, width = pair.rgb.image.shape[:2]
+        out = self._warped
+        if out is None or out.shape != (height, width) or out.dtype != image.dtype:
+            out = np.empty((height, width), image.dtype)
+        self._warped = self._registration.warp(image, (width, height), out=out)
+        return self._warped
+
+    def _neutral_thermal(self) -> npt.NDArray[np.uint16]:
+        """Return a picture that both thermal policies map to ``NEUTRAL_THERMAL`` everywhere."""
+        if self._neutral is None:
+            spec = self._segmenter.manifest.input("thermal")
+            assert spec is not None
+            assert spec.thermal_policy is not None
+            policy = spec.thermal_policy
+            middle = round((policy.low_ck + policy.high_ck) / 2)
+            self._neutral = np.full(spec.size_hw, min(max(middle, 1), 65534), np.uint16)
+        return self._neutral
+
+    def _age_ms(self, pair: Pair) -> float | None:
+        return (time.monotonic() - pair.rgb.timestamp_s) * 1e3 if self._live else None
+
+    def _line(self, pair: Pair, age_ms: float | None, dropped: int, mode: str | None) -> StatusLine:
+        return StatusLine(
+            fps=self.fps,
+            latency_ms=age_ms,
+            skew_ms=pair.skew_ms,
+            dropped=dropped if self._live else None,
+            mode=mode,
+        )
+
+    def _paint(
+        self,
+        pair: Pair,
+        mask: npt.NDArray[np.uint8],
+        thermal: npt.NDArray[Any] | None,
+        line: StatusLine,
+        stage_ms: dict[str, float],
+    ) -> npt.NDArray[np.uint8] | None:
+        if not self._paints:
+            return None
+        rgb = pair.rgb
+        out = self._pictures.take(rgb.image.shape, np.uint8)
+        with self._times.measure("paint", stage_ms):
+            return self._painter.draw(
+                rgb.image,
+                mask,
+                thermal=thermal if pair.thermal is not None else None,
+                status=line,
+                timestamp_s=rgb.timestamp_s,
+                out=out,
+            )

@@ -1,0 +1,109 @@
+"""What a sink takes, and what every sink promises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.errors import InputError
+
+Status = Literal["ok", "rgb_only", "hold", "no_result", "nan_output"]
+"""``ok``: a mask of this frame (and of its thermal partner, where the model takes thermal).
+``rgb_only``: the thermal input was a constant.  ``hold``: the last mask, of an older frame, is
+shown again.  ``no_result``: no mask yet.  ``nan_output``: the network gave NaN."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """One processed RGB frame.
+
+    Attributes:
+        index: Number of the RGB frame at its source.
+        name: Stem of its file, for image folders.
+        rgb_time_s: Its capture time in seconds.
+        status: Whether the mask belongs to this frame, see :data:`Status`.
+        mask: (H, W) uint8 class ids at the RGB frame's size; None unless ``ok`` or ``rgb_only``.
+        picture: (H, W, 3) uint8 BGR, painted; None where no sink wants pictures.
+        area_fraction: Class name -> part of the pixels, 0..1, without the background.
+        thermal_index: Number of the thermal frame at its source; None without one.
+        thermal_time_s: Its capture time in seconds, as stamped.
+        skew_ms: Thermal minus RGB capture time after the known offset.
+        thermal_reused: An earlier result used the same thermal frame.
+        age_ms: From capture to mask; None for recordings.
+        stage_ms: Milliseconds of each stage.
+        note: Why the status is not ``ok``.
+    """
+
+    index: int
+    name: str | None
+    rgb_time_s: float
+    status: Status
+    mask: npt.NDArray[np.uint8] | None = None
+    picture: npt.NDArray[np.uint8] | None = None
+    area_fraction: dict[str, float] = field(default_factory=dict)
+    thermal_index: int | None = None
+    thermal_time_s: float | None = None
+    skew_ms: float | None = None
+    thermal_reused: bool = False
+    age_ms: float | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    note: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return everything but the arrays, ready for ``json.dumps``."""
+
+        def rounded(value: float | None, digits: int) -> float | None:
+            return None if value is None else round(value, digits)
+
+        return {
+            "index": self.index,
+            "name": self.name,
+            "status": self.status,
+            "rgb_time_s": rounded(self.rgb_time_s, 6),
+            "thermal_time_s": rounded(self.thermal_time_s, 6),
+            "thermal_index": self.thermal_index,
+            "thermal_reused": self.thermal_reused,
+            "skew_ms": rounded(self.skew_ms, 3),
+            "age_ms": rounded(self.age_ms, 3),
+            "area_fraction": {k: round(v, 6) for k, v in self.area_fraction.items()},
+            "stage_ms": {k: round(v, 3) for k, v in self.stage_ms.items()},
+            "note": self.note,
+        }
+
+
+class Sink(Protocol):
+    """Somewhere that results go.
+
+    Attributes:
+        wants_picture: Whether ``FrameResult.picture`` must be painted.
+        files: What was written so far, one path per file or folder.
+    """
+
+    wants_picture: bool
+    files: list[str]
+
+    def write(self, result: FrameResult) -> None:
+        """Take one result; its arrays do not change afterwards.
+
+        Raises:
+            InputError: It cannot be written; one line.
+        """
+
+    def close(self) -> None:
+        """Finish the files; harmless when called twice."""
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: the folder cannot be made ({error.strerror})") from None

@@ -1,0 +1,83 @@
+"""Sinks in a thread of their own, so that encoding overlaps with the next frame's inference.
+
+At most one result waits.  When the sinks are slower than the rest, ``put`` waits for them: no
+result is lost between mask and file, and a live feed drops (and counts) frames before they are
+processed instead.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+
+from differseg.errors import DifferSegError, InputError
+from differseg.runtime.sinks.base import FrameResult, Sink
+from differseg.runtime.timing import StageTimes
+
+_JOIN_TIMEOUT_S = 30.0
+
+
+class SinkWriter:
+    """Gives results to all sinks in order, in one thread.
+
+    Args:
+        sinks: Their ``write`` and ``close`` are called in the thread only.
+        times: Where the stage ``write`` is counted.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], times: StageTimes) -> None:
+        self._sinks = list(sinks)
+        self._times = times
+        self._queue: queue.Queue[FrameResult | None] = queue.Queue(maxsize=1)
+        self._error: DifferSegError | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
+        self._thread.start()
+
+    @property
+    def files(self) -> list[str]:
+        """What was written, one path per file or folder."""
+        return [name for sink in self._sinks for name in sink.files]
+
+    def put(self, result: FrameResult) -> None:
+        """Hand over one result; waits while another one waits.
+
+        Raises:
+            DifferSegError: What an earlier result met with in its sink.
+        """
+        if self._error is not None:
+            raise self._error
+        self._queue.put(result)
+
+    def close(self) -> DifferSegError | None:
+        """Finish what waits and close all sinks; returns what the first failing sink met with."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join(_JOIN_TIMEOUT_S)
+            if self._thread.is_alive():
+                return InputError(f"the outputs did not close in {_JOIN_TIMEOUT_S:.0f} s")
+        return self._error
+
+    def _run(self) -> None:
+        while (result := self._queue.get()) is not None:
+            # After an error the queue is still emptied, so that put never waits for ever.
+            if self._error is None:
+                start_s = perf_counter()
+                for sink in self._sinks:
+                    self._guard(partial(sink.write, result))
+                self._times.add("write", (perf_counter() - start_s) * 1e3)
+            del result
+        for sink in self._sinks:
+            self._guard(sink.close)
+
+    def _guard(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except DifferSegError as error:
+            self._error = self._error or error
+        except Exception as error:  # must reach the main thread as one line
+            self._error = self._error or InputError(f"output: {error or type(error).__name__}")
