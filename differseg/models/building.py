@@ -41,6 +41,7 @@ def build_differseg(spec: ModelSpec, config: DifferSegConfig) -> DifferSeg:
         config.widths,
         level_block=LightReceptiveFieldBlock if edge else ReceptiveFieldBlock,
         align_corners=not edge,
+        subpixel_head=edge,
         keep_unused_fusion=not edge,
         # The third path costs 12 % of the CPU time in ONNX Runtime, most of it in its 5x5.
         upsampling_paths=2 if edge else 3,

@@ -35,6 +35,7 @@ class DifferSeg(SegmentationModel):
         widths: Decoder widths at strides 4, 8, 16 and 32; multiples of 8.
         level_block: The receptive-field block to use.
         align_corners: Grid of the final resize; the authors' networks need True.
+        subpixel_head: Predict every output pixel instead of interpolating from stride 4.
         keep_unused_fusion: Hold the authors' uncalled decoder weights too.
         upsampling_paths: Learned paths per band and upsampler of the decoder; the authors use 3.
         batch_streams_in_training: Also train with one batch for all modalities.  The authors
@@ -49,6 +50,7 @@ class DifferSeg(SegmentationModel):
         *,
         level_block: LevelBlock,
         align_corners: bool,
+        subpixel_head: bool,
         keep_unused_fusion: bool,
         upsampling_paths: int,
         batch_streams_in_training: bool,
@@ -68,9 +70,9 @@ class DifferSeg(SegmentationModel):
             keep_unused_fusion=keep_unused_fusion,
             upsampling_paths=upsampling_paths,
         )
-        self.predtrans1, self.predtrans2, self.predtrans3, self.predtrans4 = map(
-            SegmentationHead, widths
-        )
+        self.subpixel_head = subpixel_head
+        self.predtrans1 = SegmentationHead(widths[0], scale=4 if subpixel_head else 1)
+        self.predtrans2, self.predtrans3, self.predtrans4 = map(SegmentationHead, widths[1:])
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Output:
         """Segment one batch; call it as ``model(*tensors)`` in the order of ``spec.modalities``.
@@ -103,7 +105,8 @@ class DifferSeg(SegmentationModel):
 
     def _decoded(self, fused: Sequence[Tensor], size_hw: Sequence[int]) -> Tensor:
         features = self.freq_decoder(fused[::-1])  # (N, D1, H/4, W/4)
-        return self._resize(self.predtrans1(features), size_hw)  # (N, 1, H, W)
+        logits = self.predtrans1(features)  # (N, 1, H, W) or (N, 1, H/4, W/4)
+        return logits if self.subpixel_head else self._resize(logits, size_hw)
 
     def _side_outputs(self, fused: Sequence[Tensor], size_hw: Sequence[int]) -> list[Tensor]:
         heads = (self.predtrans2, self.predtrans3, self.predtrans4)

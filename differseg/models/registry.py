@@ -95,14 +95,14 @@ _MODELS: dict[str, ModelInfo] = {
     info.name: info
     for info in (
         _entry(
-            "differseg-edge", "RGB and thermal on edge devices", "edge", "rgbt", 1_593_956, 3.48
+            "differseg-edge", "RGB and thermal on edge devices", "edge", "rgbt", 1_594_211, 3.48
         ),
-        _entry("differseg-rgb-edge", "RGB alone on edge devices", "edge", "rgb", 1_173_480, 1.86),
+        _entry("differseg-rgb-edge", "RGB alone on edge devices", "edge", "rgb", 1_173_735, 1.86),
         _entry(
-            "differseg-rgbd-edge", "RGB and depth on edge devices", "edge", "rgbd", 1_593_956, 3.48
+            "differseg-rgbd-edge", "RGB and depth on edge devices", "edge", "rgbd", 1_594_211, 3.48
         ),
         _entry(
-            "differseg-video-edge", "RGB and flow on edge devices", "edge", "video", 1_594_244, 3.50
+            "differseg-video-edge", "RGB and flow on edge devices", "edge", "video", 1_594_499, 3.51
         ),
         _entry("differseg-rgb", "the authors' RGB network", "hiera_l", "rgb", 277_241_716, 270.6),
         _entry(
