@@ -30,8 +30,8 @@ from differseg.export.parity_runners import (
     OnnxRunner,
     Runner,
     TorchRunner,
+    module_side,
     open_pair,
-    torch_side,
 )
 from differseg.export.report import MAX_PANELS, write_report
 from differseg.options import option, parse
@@ -136,7 +136,7 @@ def compare_deployment(
     file = OnnxRunner(Path(onnx_path))
     try:
         # A network in PyTorch has no thermal policy or size of its own: it takes the file's.
-        network = TorchRunner(module, torch_side(module), file.inputs)
+        network = TorchRunner(module, module_side(module, file.manifest), file.inputs)
         described = getattr(samples, "description", "images given by the caller")
         return _compare(network, file, samples, thresholds or Thresholds(), panels, described)
     finally:

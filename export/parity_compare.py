@@ -94,7 +94,7 @@ class Comparison:
         finite = np.isfinite(map_a) & np.isfinite(map_b)
         figures = self._figures(stem, map_a, map_b, finite)
         if label is not None:
-            figures = dataclasses.replace(figures, **self._label_figures(map_a, map_b, label))
+            figures = self._with_label(figures, map_a, map_b, label)
         self._images.append(figures)
         pictures = pictures or {}
         if pictures and all(float(np.ptp(picture)) == 0 for picture in pictures.values()):
@@ -145,22 +145,25 @@ class Comparison:
         # np.histogram drops what lies beyond the last edge: a logit in place of a probability.
         self._counts += np.histogram(np.minimum(error, _EDGES[-1]), _EDGES)[0]
 
-    def _label_figures(
-        self, map_a: Map, map_b: Map, label: npt.NDArray[np.uint8]
-    ) -> dict[str, float]:
+    def _with_label(
+        self, figures: ImageFigures, map_a: Map, map_b: Map, label: npt.NDArray[np.uint8]
+    ) -> ImageFigures:
         size_wh = (label.shape[1], label.shape[0])
-        figures: dict[str, float] = {}
-        for side, metrics, probability in zip(
-            "ab", self._against_labels, (map_a, map_b), strict=True
-        ):
+        scores = []
+        for metrics, probability in zip(self._against_labels, (map_a, map_b), strict=True):
             # NaN counts as background here; the finite-output check reports it.
             usable = np.clip(np.nan_to_num(probability, nan=0.0), 0.0, 1.0)
             if usable.shape != label.shape:
-                usable = cv2.resize(usable, size_wh, interpolation=cv2.INTER_LINEAR)
-            scores = metrics.update(usable, label)
-            figures[f"label_iou_{side}"] = scores.iou
-            figures[f"label_boundary_f_{side}"] = scores.boundary_f
-        return figures
+                resized = cv2.resize(usable, size_wh, interpolation=cv2.INTER_LINEAR)
+                usable = np.asarray(resized, dtype=np.float32)
+            scores.append(metrics.update(usable, label))
+        return dataclasses.replace(
+            figures,
+            label_iou_a=scores[0].iou,
+            label_iou_b=scores[1].iou,
+            label_boundary_f_a=scores[0].boundary_f,
+            label_boundary_f_b=scores[1].boundary_f,
+        )
 
     def finish(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.folder import FolderDataset
 from differseg.data.synthetic import SyntheticScene
 from differseg.errors import InputError
 from differseg.export.parity_result import Picture
@@ -137,7 +138,7 @@ class _Synthetic:
             "depth": grey,
             "flow": np.stack([grey, 255 - grey, np.roll(grey, 8, axis=1)], axis=-1),
         }
-        images = {name: available[name] for name in self._modalities}
+        images = {str(name): available[name] for name in self._modalities}
         judged = set(images) <= {"rgb", "thermal"}
         label = np.asarray(drawn["mask"], dtype=np.uint8) if judged else None
         return f"scene-{index + 1}{'-night' if scene.night else '-day'}", images, label
@@ -149,8 +150,6 @@ class _Folder:
     def __init__(
         self, inputs: tuple[InputSpec, ...], root: Path, limit: int | None, label_rule: str
     ) -> None:
-        from differseg.data.folder import FolderDataset
-
         modalities = tuple(spec.modality for spec in inputs)
         self._data = FolderDataset(root, modalities=modalities, label_rule=label_rule)
         total = len(self._data)
@@ -158,7 +157,9 @@ class _Folder:
         # Evenly over the folder: the first images of a drive all show the same street.
         self._indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
         of = f" of {total}" if count < total else ""
-        self.description = f"{count}{of} images in {root}"
+        rule = self._data.rule
+        labels = "no labels" if rule is None else f"labels by the rule {rule.name}"
+        self.description = f"{count}{of} images in {root}, {labels}"
 
     def __len__(self) -> int:
         return len(self._indices)

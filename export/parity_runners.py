@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,10 +16,7 @@ from differseg.export.parity_result import Side
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from differseg.models.deployment import DeploymentModule
-    from differseg.models.spec import ModelSpec
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 """Input name -> array as ``InputSpec`` describes it."""
@@ -98,17 +96,14 @@ class OnnxRunner:
                 f"model {path}: expected one output of kind probability, the manifest says "
                 + ", ".join(f"{out.name} ({out.kind})" for out in self.manifest.outputs)
             )
-        self.side = Side(
+        version = str(import_onnxruntime().__version__)
+        self.side = _side(
+            self.manifest,
             name=path.name,
             kind="ONNX Runtime",
-            model=self.manifest.model,
-            threshold=self.manifest.threshold,
             source=str(path),
             sha256=sha256_of(path),
-            precision=self.manifest.precision,
-            weights=self.manifest.weights.source,
-            versions={"onnxruntime": str(import_onnxruntime().__version__)},
-            classes=self.manifest.classes,
+            versions={"onnxruntime": version},
         )
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
@@ -185,85 +180,78 @@ def _check_form(form: str | Path) -> None:
 
 
 def _open_torch(form: str | Path, partner: Manifest | None) -> TorchRunner:
-    from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
-    from differseg.export.modelfile import sha256_of
-    from differseg.models.deployment import DeploymentModule
-    from differseg.models.registry import create_model
-
-    path = Path(form)
-    shipped = None if path.suffix.lower() in CHECKPOINT_SUFFIXES else shipped_weights(str(form))
-    path = shipped or path
-    info = read_info(path)
-    network: nn.Module | None = None
-    if info is None and partner is not None:
-        network = create_model(partner.model, **partner.model_config)
-    module = DeploymentModule(load_checkpoint(path, network))
-    policy = info.thermal_policy if info is not None else None
-    if policy is None and partner is not None:
-        thermal = partner.input("thermal")
-        policy = thermal.thermal_policy if thermal is not None else None
-    size_hw = partner.inputs[0].size_hw if partner is not None else module.spec.size_hw
-    side = torch_side(
-        module,
-        name=str(form) if shipped else path.name,
-        source=f"shipped with differseg: {path.name}" if shipped else str(form),
-        sha256=sha256_of(path),
-        weights=(info.trained_on or "not recorded") if info is not None else "not recorded",
-    )
-    return TorchRunner(module, side, torch_inputs(module.spec, size_hw, policy))
-
-
-def torch_side(
-    module: DeploymentModule,
-    name: str = "",
-    source: str = "",
-    sha256: str | None = None,
-    weights: str = "",
-) -> Side:
-    """Describe a network in PyTorch."""
     import torch
 
-    return Side(
-        name=name or f"{module.spec.name} (PyTorch)",
+    from differseg.checkpoints import read_info
+    from differseg.export.manifest_builder import build_manifest
+    from differseg.export.network_source import load_network
+
+    path = Path(form)
+    is_file = path.suffix.lower() in CHECKPOINT_SUFFIXES
+    name = None if is_file else str(form)
+    if is_file and partner is not None and read_info(path) is None:
+        name = partner.model
+    network = load_network(name, path if is_file else None)
+    manifest = build_manifest(
+        network.spec,
+        network.spec.size_hw if partner is None else partner.inputs[0].size_hw,
+        weights=network.weights,
+        thermal_policy=network.thermal_policy or _thermal_policy(partner),
+    )
+    side = _side(
+        manifest,
+        name=path.name,
         kind="PyTorch",
-        model=module.spec.name,
-        threshold=module.spec.threshold,
+        source=str(form) if is_file else network.weights.source,
+        sha256=network.weights.sha256,
+        versions={"torch": str(torch.__version__)},
+    )
+    return TorchRunner(network.module, side, manifest.inputs)
+
+
+def _thermal_policy(manifest: Manifest | None) -> ThermalPolicy | None:
+    spec = None if manifest is None else manifest.input("thermal")
+    return None if spec is None else spec.thermal_policy
+
+
+def module_side(module: DeploymentModule, exported: Manifest) -> Side:
+    """Describe the network in PyTorch that a file was made from."""
+    import torch
+
+    side = _side(
+        exported,
+        name=f"{module.spec.name} (PyTorch)",
+        kind="PyTorch",
+        source=exported.weights.source,
+        sha256=exported.weights.sha256,
+        versions={"torch": str(torch.__version__)},
+    )
+    return replace(side, threshold=module.spec.threshold, precision="fp32")
+
+
+def _side(
+    manifest: Manifest,
+    *,
+    name: str,
+    kind: str,
+    source: str,
+    sha256: str | None,
+    versions: dict[str, str],
+) -> Side:
+    weights = manifest.weights
+    trained_on = f", trained on {weights.trained_on}" if weights.trained_on else ""
+    return Side(
+        name=name,
+        kind=kind,
+        model=manifest.model,
+        threshold=manifest.threshold,
         source=source,
         sha256=sha256,
-        weights=weights,
-        versions={"torch": str(torch.__version__)},
-        classes=module.spec.classes,
+        precision=manifest.precision,
+        weights=weights.source + trained_on,
+        versions=versions,
+        classes=manifest.classes,
     )
-
-
-def torch_inputs(
-    spec: ModelSpec, size_hw: tuple[int, int], policy: ThermalPolicy | None
-) -> tuple[InputSpec, ...]:
-    """Describe the raw inputs of a network in PyTorch, as its manifest would.
-
-    Args:
-        spec: The network's contract.
-        size_hw: Height and width in pixels.
-        policy: For thermal inputs; None takes the default policy.
-    """
-    inputs = []
-    for modality in spec.modalities:
-        color = modality.channels == 3
-        inputs.append(
-            InputSpec(
-                name=modality.name,
-                modality=modality.name,
-                shape=(1, *size_hw, 3) if color else (1, 1, *size_hw),
-                dtype="uint8" if color else "float32",
-                layout="NHWC" if color else "NCHW",
-                value_range=(0.0, 255.0) if color else (0.0, 1.0),
-                mean=modality.mean,
-                std=modality.std,
-                color_order="RGB" if color else None,
-                thermal_policy=(policy or ThermalPolicy()) if modality.name == "thermal" else None,
-            )
-        )
-    return tuple(inputs)
 
 
 def _check_same_inputs(a: Runner, b: Runner) -> None:
