@@ -1,4 +1,4 @@
-"""A labelled folder: ``rgb/``, ``thermal/`` or ``depth/`` or ``flow/``, ``labels/``, by equal stem."""
+"""A labelled folder: ``rgb/``, ``thermal/`` (``depth/``, ``flow/``), ``labels/``, by equal stem."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ the number of worker processes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -15,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from differseg.data.labels import IGNORE
 from differseg.data.transforms import Augmentation, Planes, augment, fit
-from differseg.errors import InputError
+from differseg.errors import DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.spec import ModelSpec
 from differseg.runtime.preprocess import map_depth
@@ -33,7 +34,7 @@ class SampleSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
 
 
 class EpochOrder(Sampler[list[tuple[int, int]]]):
@@ -83,7 +84,17 @@ def _shuffled(count: int, seed: int, epoch: int, group_size: int) -> npt.NDArray
     return np.concatenate(parts)
 
 
-class PreparedSamples(Dataset[dict[str, Tensor]]):
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A user's mistake on its way out of a worker, which would wrap it in a traceback."""
+
+    error: DifferSegError
+
+
+class PreparedSamples(Dataset[Batch]):
     """Turns samples into tensors; the key of a sample is ``(epoch, index)``."""
 
     def __init__(
@@ -104,7 +115,7 @@ class PreparedSamples(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Tensor]:
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Return one sample as :func:`to_tensors` does, without the batch axis."""
         epoch, index = key
         sample = self._source[index]
@@ -132,7 +143,7 @@ class PreparedSamples(Dataset[dict[str, Tensor]]):
         return planes
 
 
-def to_tensors(planes: Planes) -> dict[str, Tensor]:
+def to_tensors(planes: Planes) -> Batch:
     """Turn planes into tensors.
 
     Returns:
@@ -153,8 +164,46 @@ def to_tensors(planes: Planes) -> dict[str, Tensor]:
     return tensors
 
 
+class _Guarded(Dataset[Batch | _Refusal]):
+    """Hands a foreseen error on as a value."""
+
+    def __init__(self, samples: PreparedSamples) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch | _Refusal:
+        try:
+            return self._samples[key]
+        except DifferSegError as error:
+            return _Refusal(error)
+
+
+def _collate(samples: list[Batch | _Refusal]) -> Batch | _Refusal:
+    refusal = next((sample for sample in samples if isinstance(sample, _Refusal)), None)
+    return refusal or default_collate(samples)
+
+
 def _quiet_worker(_worker: int) -> None:
     cv2.setNumThreads(1)
+
+
+class Batches:
+    """The batches of one epoch; iterating raises the error of a sample that cannot be used."""
+
+    def __init__(self, loader: DataLoader[Batch | _Refusal]) -> None:
+        """Wrap a loader of guarded samples."""
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            if isinstance(batch, _Refusal):
+                raise batch.error
+            yield batch
 
 
 def make_loader(
@@ -170,7 +219,7 @@ def make_loader(
     start_batch: int = 0,
     augmentation: Augmentation | None = None,
     policy: ThermalPolicy | None = None,
-) -> DataLoader[dict[str, Tensor]]:
+) -> Batches:
     """Return the batches of one epoch.
 
     Args:
@@ -188,7 +237,7 @@ def make_loader(
         policy: How thermal becomes 0..1; the defaults of :class:`ThermalPolicy` when None.
 
     Returns:
-        A loader of dicts: each modality (N, C, H, W) float32 in 0..1, not normalised, ``mask``
+        Batches as dicts: each modality (N, C, H, W) float32 in 0..1, not normalised, ``mask``
         and ``valid`` (N, 1, H, W) float32.
 
     Raises:
@@ -202,8 +251,9 @@ def make_loader(
         len(dataset), batch, seed, epoch, train, start_batch=start_batch,
         group_size=getattr(dataset, "group_size", 1),
     )  # fmt: skip
-    return DataLoader(
-        samples,
+    loader = DataLoader(
+        _Guarded(samples),
+        collate_fn=_collate,
         batch_sampler=order,
         num_workers=workers,
         worker_init_fn=_quiet_worker,
@@ -211,3 +261,4 @@ def make_loader(
         # the loader draws a seed for its workers: from here, not from the run's own generator
         generator=torch.Generator().manual_seed(seed),
     )
+    return Batches(loader)

@@ -150,8 +150,8 @@ def _warp(plane: npt.NDArray[Any], matrix: npt.NDArray[Any], mask: bool) -> npt.
 
 
 def jitter_color(
-    rgb: npt.NDArray[np.uint8], options: Augmentation, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+    rgb: npt.NDArray[Any], options: Augmentation, rng: np.random.Generator
+) -> npt.NDArray[Any]:
     """Change exposure, contrast, curve, saturation and white balance, and add noise or blur.
 
     Args:
@@ -182,8 +182,8 @@ def jitter_color(
 
 
 def jitter_thermal(
-    thermal: npt.NDArray[np.float32], options: Augmentation, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
+    thermal: npt.NDArray[Any], options: Augmentation, rng: np.random.Generator
+) -> npt.NDArray[Any]:
     """Change gain, offset and curve, and add noise with stripes or blur; stays in 0..1.
 
     Args:
