@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from differseg.errors import InputError
+from differseg.models import create_model
+from differseg.models.deployment import DeploymentModule, Normalize, lowered_for_export
+from differseg.models.spec import MODALITIES
+
+
+def network(task="rgbt"):
+    torch.manual_seed(0)
+    return create_model("differseg-edge", task=task)
+
+
+@pytest.mark.parametrize("task", MODALITIES)
+def test_equals_normalisation_forward_and_sigmoid_by_hand(task):
+    model = network(task).eval()
+    module = DeploymentModule(model)
+    raw = module.raw_inputs_example((64, 96), batch=2)
+    assert list(raw) == [m.name for m in model.spec.modalities]
+
+    tensors = []
+    for modality in model.spec.modalities:
+        x = raw[modality.name]
+        if x.dtype == torch.uint8:
+            assert x.shape == (2, 64, 96, 3)
+            x = x.permute(0, 3, 1, 2) / 255
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (modality.mean, modality.std))
+        tensors.append((x - mean) / std)
+    with torch.no_grad():
+        expected = torch.sigmoid(model(*tensors)["logits"])
+        got = module(*raw.values())
+    assert got.shape == (2, 1, 64, 96)
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_stays_in_eval_mode_and_leaves_the_callers_network_alone():
+    model = network().train()
+    module = DeploymentModule(model).train()
+    raw = module.raw_inputs_example((64, 64)).values()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    first, second = module(*raw), module(*raw)
+    assert torch.equal(first, second)
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    assert not any(m.training for m in module.modules())
+    assert not first.requires_grad
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_missing_modality_is_refused():
+    module = DeploymentModule(network())
+    with pytest.raises(InputError, match=r"expected 2 input\(s\), got 1"):
+        module(module.raw_inputs_example((64, 64))["rgb"])
+
+
+def test_normalize_brings_mean_to_zero_and_one_deviation_to_one():
+    spec = network().spec
+    unit = {}
+    for modality in spec.modalities:
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (modality.mean, modality.std))
+        unit[modality.name] = torch.cat([mean, mean + std], dim=3)  # (1, C, 1, 2)
+    for x in Normalize(spec)(unit).values():
+        expected = torch.tensor([0.0, 1.0]).expand_as(x)
+        torch.testing.assert_close(x, expected, atol=1e-6, rtol=0)
+
+
+class Doubling(nn.Module):
+    """Has an export form: a convolution with the same result."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Tripling()
+
+    def forward(self, x):
+        return 2 * self.inner(x)
+
+    def for_export(self, size_hw):
+        assert isinstance(self.inner, nn.Conv2d), "children are lowered first"
+        return nn.Sequential(self.inner, scale(2.0))
+
+
+class Tripling(nn.Module):
+    def forward(self, x):
+        return 3 * x
+
+    def for_export(self, size_hw):
+        self.seen_hw = size_hw
+        return scale(3.0)
+
+
+def scale(factor):
+    layer = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(layer.weight, factor)
+    return layer
+
+
+def test_lowering_replaces_children_before_parents_in_a_copy():
+    module = nn.Sequential(Doubling(), nn.BatchNorm2d(1)).train()
+    x = torch.randn(2, 1, 4, 4)
+    lowered = lowered_for_export(module, (64, 96))
+    kinds = {type(m).__name__ for m in lowered.modules()}
+    assert not {"Doubling", "Tripling"} & kinds
+    assert isinstance(module[0], Doubling)
+    assert module.training
+    assert not lowered.training
+    assert not any(p.requires_grad for p in lowered.parameters())
+    torch.testing.assert_close(lowered(x), module.eval()(x))
+
+
+def test_lowering_a_module_that_is_itself_replaced():
+    assert isinstance(lowered_for_export(Tripling(), (32, 32)), nn.Conv2d)
+
+
+def test_lowered_edge_network_gives_the_same_probability():
+    module = DeploymentModule(network())
+    raw = module.raw_inputs_example((64, 96)).values()
+    assert torch.equal(lowered_for_export(module, (64, 96))(*raw), module(*raw))
