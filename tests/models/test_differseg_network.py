@@ -119,6 +119,7 @@ def test_streams_apart_in_training_update_batch_statistics_twice(batched, update
         (8, 8, 8, 8),
         level_block=ReceptiveFieldBlock,
         align_corners=True,
+        subpixel_head=False,
         keep_unused_fusion=True,
         upsampling_paths=3,
         batch_streams_in_training=batched,

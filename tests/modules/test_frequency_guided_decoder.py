@@ -104,6 +104,17 @@ def test_head_equals_the_formula():
     torch.testing.assert_close(module(x), conv(s, "3", y))
 
 
+def test_head_with_a_scale_predicts_every_pixel_of_the_finer_grid():
+    module = SegmentationHead(8, scale=2)
+    s, x = randomise(module), noise(2, 8, 4, 6)
+    y = conv(s, "3", F.gelu(norm(s, "1", conv(s, "0", x, padding=1, groups=8))))
+    got = module(x)
+    assert got.shape == (2, 1, 8, 12)
+    for row in range(2):
+        for column in range(2):
+            torch.testing.assert_close(got[:, 0, row::2, column::2], y[:, 2 * row + column])
+
+
 def test_decoder_climbs_from_the_deepest_level_to_the_finest():
     decoder = FrequencyGuidedDecoder((32, 16, 8)).eval()
     levels = [torch.randn(2, 32, 2, 3), torch.randn(2, 16, 4, 6), torch.randn(2, 8, 8, 12)]
