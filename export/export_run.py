@@ -22,8 +22,8 @@ from differseg.export.parity_data import load_samples
 from differseg.export.parity_result import ParityResult, Thresholds
 from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
-from differseg.export.trace import BATCH_AXIS, trace
-from differseg.manifest import Decision, Manifest
+from differseg.export.trace import trace
+from differseg.manifest import Manifest
 from differseg.models.deployment import lowered_for_export
 from differseg.schema import to_plain
 
@@ -140,12 +140,17 @@ def run_export(
             sha256=sha256_of(part),
             parity=parity,
             check=report,
-            warnings=(*([_RANDOM] if random else []), *parity.warnings, *skipped),
+            warnings=(*_told(parity, random), *skipped),
             seconds=steps.seconds,
         )
 
 
-_RANDOM = "the weights are random: the file shows form and speed, its masks mean nothing"
+def _told(parity: ParityResult, random: bool) -> list[str]:
+    """Return what the user should know of the weights and of the comparison."""
+    told = [warning for warning in parity.warnings if "are random" not in warning]
+    if random:
+        told.insert(0, "the weights are random: the file shows form and speed, not masks")
+    return told
 
 
 def _check_options(options: ExportOptions) -> None:
@@ -179,26 +184,21 @@ def _write(
     steps: _Steps,
 ) -> _Written:
     """Lower, trace, simplify and write; the file ends with a manifest without parity figures."""
-    dynamic = options.dynamic_batch
     with steps("lower") as said:
         decisions = lowering_decisions(source.module)
         lowered = lowered_for_export(source.module, size_hw)
-        # A traced batch of 1 would be taken for a constant.
-        example = source.module.raw_inputs_example(size_hw, batch=2 if dynamic else 1)
+        example = source.module.raw_inputs_example(size_hw)
         said.append(f"{size_hw[0]}x{size_hw[1]}")
     with steps("trace"):
-        graph = trace(lowered, example, output_names=["probability"], dynamic_batch=dynamic)
+        graph = trace(lowered, example, output_names=["probability"])
         del lowered
     with steps("simplify"):
         decisions += finish_graph(graph, strip=_WRAPPER)
-    if dynamic:
-        decisions.append(Decision("batch", BATCH_AXIS, "asked for by --dynamic-batch"))
     manifest = build_manifest(
         source.spec,
         size_hw,
         weights=source.weights,
         thermal_policy=source.thermal_policy,
-        batch=-1 if dynamic else 1,
         decisions=decisions,
     )
     with steps("write") as said:

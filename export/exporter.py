@@ -87,10 +87,12 @@ def export_onnx(
     check_form(ops, opset)
     if manifest is not None and output_names is None:
         output_names = [output.name for output in manifest.outputs]
-    model = trace(module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch)
-    decisions = finish_graph(model, opset=opset, strip=strip)
     error = None
     with written_whole(path) as part:
+        model = trace(
+            module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch
+        )
+        decisions = finish_graph(model, opset=opset, strip=strip)
         nodes, parameters = write_graph(model, part)
         del model
         if verify:

@@ -27,7 +27,6 @@ def build_manifest(
     *,
     weights: WeightsRecord,
     thermal_policy: ThermalPolicy | None = None,
-    batch: int = 1,
     opset: int = 17,
     decisions: Sequence[Decision] = (),
 ) -> Manifest:
@@ -38,7 +37,6 @@ def build_manifest(
         size_hw: Height and width of the inputs in pixels.
         weights: Where the weights came from.
         thermal_policy: What mapped thermal images in training; the default policy when None.
-        batch: N of inputs and output; -1 where it is dynamic.
         opset: Opset of the file.
         decisions: Automatic choices with their reasons.
     """
@@ -52,8 +50,8 @@ def build_manifest(
         model=spec.name,
         system=spec.system,
         task=spec.task,
-        inputs=tuple(_input(m, size_hw, batch, policy) for m in spec.modalities),
-        outputs=(OutputSpec("probability", "probability", (batch, 1, *size_hw)),),
+        inputs=tuple(_input(m, size_hw, policy) for m in spec.modalities),
+        outputs=(OutputSpec("probability", "probability", (1, 1, *size_hw)),),
         classes=spec.classes,
         threshold=spec.threshold,
         weights=weights,
@@ -64,15 +62,13 @@ def build_manifest(
     )
 
 
-def _input(
-    modality: ModalitySpec, size_hw: tuple[int, int], batch: int, policy: ThermalPolicy
-) -> InputSpec:
+def _input(modality: ModalitySpec, size_hw: tuple[int, int], policy: ThermalPolicy) -> InputSpec:
     height, width = size_hw
     if modality.channels == 3:
         return InputSpec(
             name=modality.name,
             modality=modality.name,
-            shape=(batch, height, width, 3),
+            shape=(1, height, width, 3),
             dtype="uint8",
             layout="NHWC",
             value_range=(0.0, 255.0),
@@ -83,7 +79,7 @@ def _input(
     return InputSpec(
         name=modality.name,
         modality=modality.name,
-        shape=(batch, 1, height, width),
+        shape=(1, 1, height, width),
         dtype="float32",
         layout="NCHW",
         value_range=(0.0, 1.0),

@@ -29,8 +29,9 @@ def simplify(model: ir.Model) -> list[Decision]:
     optimizer.optimize_ir(model, num_iterations=4, **limits)
     _remove_noops(model.graph)
     _cast_bytes_first(model.graph)
-    common.RemoveUnusedNodesPass()(model)
+    _bound_slices(model.graph)
     _share_equal_constants(model.graph)
+    common.RemoveUnusedNodesPass()(model)
     common.CommonSubexpressionEliminationPass()(model)
     decisions = []
     if folded:
@@ -119,6 +120,28 @@ def _cast_bytes_first(graph: ir.Graph) -> None:
         node.replace_input_with(0, result)
         result.shape = source.shape
         graph.insert_before(node, cast)
+
+
+def _bound_slices(graph: ir.Graph) -> None:
+    """Let a slice "to the end" end at the last element: TensorRT 8 warns of more than int32."""
+    for node in graph:
+        if node.op_type != "Slice" or len(node.inputs) < 4:
+            continue
+        source, ends, axes = node.inputs[0], node.inputs[2], node.inputs[3]
+        if source is None or source.shape is None or ends is None or axes is None:
+            continue
+        if ends.const_value is None or axes.const_value is None or not source.shape.is_static():
+            continue
+        extents = source.shape.numpy()
+        limits = np.array([extents[axis] for axis in axes.const_value.numpy()], dtype=np.int64)
+        values = ends.const_value.numpy()
+        if (values > np.iinfo(np.int32).max).any():
+            bounded = np.minimum(values, limits)
+            name = f"{node.outputs[0].name}_ends"
+            value = ir.Value(name=name, const_value=ir.tensor(bounded, name=name))
+            value.shape, value.type = ir.Shape(bounded.shape), ir.TensorType(ir.DataType.INT64)
+            graph.register_initializer(value)
+            node.replace_input_with(2, value)
 
 
 def _is_noop(node: ir.Node, source: ir.Value) -> bool:

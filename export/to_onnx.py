@@ -65,8 +65,6 @@ class ExportOptions:
     """Folder with rgb/ and thermal/, depth/ or flow/ to compare on; by default synthetic scenes."""
     limit: int | None = option(None, metavar="N")
     """Compare on at most N images."""
-    dynamic_batch: bool = False
-    """Let the batch size vary; by default every shape is fixed."""
     real: bool = True
     """Run NVIDIA's parser and builder where they are installed."""
     keep_failed: bool = False

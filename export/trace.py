@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -73,6 +74,8 @@ def trace(
     if exported is None:
         raise InputError(f"{type(module).__name__}: PyTorch's exporter returned no graph")
     exported.model.graph.name = type(module).__name__
+    if dynamic_batch:
+        _name_batch_axis(exported.model.graph)
     return exported.model
 
 
@@ -111,6 +114,19 @@ def _output_names(program: torch.export.ExportedProgram, wanted: Sequence[str] |
             f"got {len(wanted)} names ({', '.join(wanted)})"
         )
     return list(wanted)
+
+
+def _name_batch_axis(graph: ir.Graph) -> None:
+    """Call the tracer's own symbol, such as ``s10`` or ``2*s10``, after the batch."""
+    shape = graph.inputs[0].shape
+    symbol = shape[0].value if shape is not None and isinstance(shape[0], ir.SymbolicDim) else None
+    if symbol is None:
+        return
+    for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+        for axis, extent in enumerate(value.shape or ()):
+            if isinstance(extent, ir.SymbolicDim) and extent.value is not None:
+                name = re.sub(rf"\b{re.escape(symbol)}\b", BATCH_AXIS, extent.value)
+                value.shape[axis] = name  # type: ignore[index]
 
 
 @contextlib.contextmanager
