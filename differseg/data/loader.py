@@ -7,6 +7,7 @@ the number of worker processes.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,8 +27,6 @@ from differseg.models.spec import ModelSpec
 from differseg.runtime.preprocess import map_depth
 from differseg.runtime.thermal import ThermalMapper
 
-_GROUPS_MIXED = 16
-
 
 class SampleSource(Protocol):
     """A map-style data set: ``FolderDataset``, ``SyntheticDataset`` or anyone's own."""
@@ -42,7 +41,7 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
 
     In training the order is random and the last batch is left out when it is not full; otherwise
     it is the data set's own and complete.  A data set with a ``group_size`` (samples that share
-    a costly scene) is shuffled by groups, sixteen groups mixed at a time.
+    a costly scene) is shuffled by groups, ``groups_mixed`` of them mixed at a time.
     """
 
     def __init__(
@@ -55,10 +54,13 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
         *,
         start_batch: int = 0,
         group_size: int = 1,
+        groups_mixed: int = 1,
     ) -> None:
         """Lay down the order of an epoch; see the class."""
         self._epoch, self._batch, self._start = epoch, batch, start_batch
-        self._order = _shuffled(count, seed, epoch, group_size) if train else np.arange(count)
+        self._order = np.arange(count)
+        if train:
+            self._order = _shuffled(count, seed, epoch, group_size, groups_mixed)
         full, rest = divmod(count, batch)
         self.batches = full if train and full else full + (rest > 0)
 
@@ -71,14 +73,16 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
             yield [(self._epoch, int(index)) for index in part]
 
 
-def _shuffled(count: int, seed: int, epoch: int, group_size: int) -> npt.NDArray[np.int64]:
+def _shuffled(
+    count: int, seed: int, epoch: int, group_size: int, groups_mixed: int
+) -> npt.NDArray[np.int64]:
     rng = np.random.default_rng([seed, 1, epoch])
     if group_size <= 1:
         return rng.permutation(count)
     groups = rng.permutation(-(-count // group_size))
     parts = []
-    for first in range(0, len(groups), _GROUPS_MIXED):
-        chosen = groups[first : first + _GROUPS_MIXED, None] * group_size
+    for first in range(0, len(groups), groups_mixed):
+        chosen = groups[first : first + groups_mixed, None] * group_size
         members = (chosen + np.arange(group_size)[None, :]).ravel()
         parts.append(rng.permutation(members[members < count]))
     return np.concatenate(parts)
@@ -185,8 +189,13 @@ def _collate(samples: list[Batch | _Refusal]) -> Batch | _Refusal:
     return refusal or default_collate(samples)
 
 
-def _quiet_worker(_worker: int) -> None:
+def quiet_worker(_worker: int) -> None:
+    """Prepare a worker process: one OpenCV thread, and signals as the run needs them."""
     cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole process group, and a forked worker inherits the run's handlers: the
+    # run alone decides when to stop, and it must be able to end its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Batches:
@@ -250,13 +259,14 @@ def make_loader(
     order = EpochOrder(
         len(dataset), batch, seed, epoch, train, start_batch=start_batch,
         group_size=getattr(dataset, "group_size", 1),
+        groups_mixed=getattr(dataset, "groups_mixed", 1),
     )  # fmt: skip
     loader = DataLoader(
         _Guarded(samples),
         collate_fn=_collate,
         batch_sampler=order,
         num_workers=workers,
-        worker_init_fn=_quiet_worker,
+        worker_init_fn=quiet_worker,
         pin_memory=torch.cuda.is_available(),
         # the loader draws a seed for its workers: from here, not from the run's own generator
         generator=torch.Generator().manual_seed(seed),

@@ -16,6 +16,7 @@ Command line: ``python -m differseg.data.synthetic --grid OUT.png`` or ``--sessi
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import cv2
@@ -78,7 +79,7 @@ class SyntheticScene:
         _check(seed, size_wh, fps, thermal_size_wh)
         rng = {name: np.random.default_rng([seed, key]) for name, key in _STREAMS.items()}
         self.seed, self.fps = seed, float(fps)
-        self.size_wh, self.thermal_size_wh = tuple(size_wh), tuple(thermal_size_wh)
+        self.size_wh, self.thermal_size_wh = size_wh, thermal_size_wh
         self._view: View = make_view(rng["view"], size_wh)
         self.thermal_to_rgb = make_homography(rng["view"], size_wh, thermal_size_wh)
         drawn = float(rng["view"].uniform(0.0, 0.1))
@@ -155,3 +156,10 @@ def _check(
             )
     if not fps > 0:
         raise InputError(f"SyntheticScene: fps {fps} is not above 0; use for example 30")
+
+
+if __name__ == "__main__":
+    from differseg.data.synthetic_session import main
+    from differseg.options import run_main
+
+    sys.exit(run_main(main))

@@ -17,7 +17,7 @@ LOOK = 1
 """Raised whenever scenes of a seed come out differently, so that no stale cache is read."""
 
 SAMPLES_PER_SCENE = 8
-_SCENES_KEPT = 3
+_SCENES_KEPT = 4
 _LONGEST_S = 90.0
 _THERMAL_SIZES_WH = ((320, 256), (640, 512), (160, 128))
 _THERMAL_SHARES = (0.6, 0.3, 0.1)
@@ -38,12 +38,14 @@ class SyntheticDataset:
         modalities: ``("rgb", "thermal")``.
         stems: Names of the samples.
         has_labels: True.
-        group_size: How many neighbouring indices share a scene.
+        group_size: How many neighbouring indices should be asked for together, because they
+            share a scene; 1 with a cache.
+        groups_mixed: How many such groups may be asked for in turn.
     """
 
     modalities = ("rgb", "thermal")
     has_labels = True
-    group_size = SAMPLES_PER_SCENE
+    groups_mixed = _SCENES_KEPT
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class SyntheticDataset:
         self.stems = [f"s{seed}-{index:06d}" for index in range(count)]
         self._scenes: OrderedDict[int, SyntheticScene] = OrderedDict()
         self._folder: Path | None = None
+        self.group_size = SAMPLES_PER_SCENE if cache_dir is None else 1
         if cache_dir is not None:
             height, width = size_hw
             self._folder = Path(cache_dir) / f"look{LOOK}-seed{seed}-{height}x{width}"
@@ -88,13 +91,13 @@ class SyntheticDataset:
             return self._draw(index)
         sample = self._read(self._folder, index)
         if sample is None:
-            self._fill(self._folder, index // self.group_size)
+            self._fill(self._folder, index // SAMPLES_PER_SCENE)
             sample = self._read(self._folder, index) or self._draw(index)
         return sample
 
     def _draw(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.seed, 7, index])
-        scene = self._scene(index // self.group_size)
+        scene = self._scene(index // SAMPLES_PER_SCENE)
         drawn = scene.sample(float(rng.uniform(0, _LONGEST_S)))
         return {"stem": self.stems[index], **drawn}
 
@@ -115,8 +118,8 @@ class SyntheticDataset:
 
     def _fill(self, folder: Path, group: int) -> None:
         """Draw and keep all samples of a scene, so that the scene is built once."""
-        first = group * self.group_size
-        for index in range(first, min(first + self.group_size, self.count)):
+        first = group * SAMPLES_PER_SCENE
+        for index in range(first, min(first + SAMPLES_PER_SCENE, self.count)):
             sample = self._draw(index)
             write_sample(folder, self.stems[index], sample)
 

@@ -183,8 +183,8 @@ def person(
     """Draw a walking person; ``view`` is ``side`` (looks right), ``front`` or ``back``."""
     d = dress(rng, ambient_k)
     pictures = []
+    p = Painter(rng, (-0.62, 0.62, -0.08, 2.05), px_per_m)
     for k in range(frames):
-        p = Painter(rng, (-0.62, 0.62, -0.08, 2.05), px_per_m)
         phase = 2 * np.pi * k / frames
         if view == "side":
             _person_side(p, phase, d)
@@ -237,8 +237,8 @@ def cyclist(
     d = dress(rng, ambient_k)
     frame_color = _CLOTH[rng.integers(len(_CLOTH))]
     pictures = []
+    p = Painter(rng, (-1.0, 1.0, -0.08, 2.0), px_per_m)
     for k in range(frames):
-        p = Painter(rng, (-1.0, 1.0, -0.08, 2.0), px_per_m)
         turn = 2 * np.pi * k / frames
         rear, front, crank = (-0.5, 0.34), (0.56, 0.34), (0.05, 0.3)
         seat, head = (-0.16, 0.88), (0.38, 0.86)
@@ -262,8 +262,8 @@ def dog(rng: np.random.Generator, px_per_m: float, ambient_k: float, frames: int
     core = 309.0 - ambient_k
     fur_k, bare_k = 0.36 * core, 0.8 * core
     pictures = []
+    p = Painter(rng, (-0.85, 0.85, -0.06, 1.0), px_per_m)
     for k in range(frames):
-        p = Painter(rng, (-0.85, 0.85, -0.06, 1.0), px_per_m)
         phase = 2 * np.pi * k / frames
         for x, offset, far in ((-0.26, 0.0, True), (0.26, np.pi, True), (-0.24, np.pi, False),
                                (0.28, 0.0, False)):  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from differseg.data.synthetic_canvas import Canvas, Lamp, Weather
 from differseg.data.synthetic_textures import Float
 from differseg.data.synthetic_view import Matrix, View
 
-_GAMMA = np.float32(1 / 2.2)
+_GAMMA = 1 / 2.2
 
 
 def make_weather(rng: np.random.Generator, night: bool | None) -> Weather:
@@ -60,7 +61,7 @@ def gain(weather: Weather, lamps: list[Lamp], x_m: Float, z_m: Float, shade: Flo
         square = (x_m - np.float32(lamp.x_m)) ** 2 + (z_m - np.float32(lamp.z_m)) ** 2
         fall = np.float32(lamp.strength) / (1 + square / np.float32(lamp.reach_m**2)) ** 1.6
         light = light + fall[..., None] * np.asarray(lamp.color, np.float32)
-    return np.power(light, _GAMMA)
+    return cv2.pow(light, _GAMMA)
 
 
 def sun_shadow(

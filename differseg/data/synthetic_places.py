@@ -22,7 +22,8 @@ _MAX_PX_PER_M = 90.0
 _HAZE_DAY = (0.74, 0.79, 0.84)
 _HAZE_NIGHT = (0.03, 0.03, 0.04)
 
-PlaceKind = Literal["street", "crossing", "park", "yard"]
+LIGHT_STEP_PX = 4
+"""Step of the coarse map of the light on the ground."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Place:
     Attributes:
         picture: (H, W, 3) uint8, lit canvas without the props, RGB.
         heat_k: (H, W) float32, kelvin above ambient, without the props.
-        light: (H, W, 3) float32, gamma-encoded light on the ground.
+        light: (H / 4, W / 4, 3) float32, gamma-encoded light on the ground at every fourth pixel.
         props: Motionless sprites, any order.
         lanes: Where actors may move.
         margin_px: How far the canvas reaches beyond the picture on each side.
@@ -395,8 +396,10 @@ class _Builder:
         ground_shade = np.ones_like(canvas.shade)
         ground_shade[ground.top :] = canvas.shade[ground.top :]
         x, z = self.view.ground(canvas.margin_px)
-        on_ground = gain(weather, self.lamps, x, z, ground_shade) * lens
-        return Place(picture, canvas.heat_k, on_ground, canvas.margin_px, self.props, self.lanes)
+        coarse = (slice(None, None, LIGHT_STEP_PX),) * 2
+        on_ground = gain(weather, self.lamps, x[coarse], z[coarse], ground_shade[coarse])
+        return Place(picture, canvas.heat_k, on_ground * lens[coarse], canvas.margin_px,
+                     self.props, self.lanes)  # fmt: skip
 
 
 def make_place(rng: np.random.Generator, view: View, weather: Weather, margin_px: int) -> Place:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from differseg.data.synthetic_canvas import Weather
 from differseg.data.synthetic_light import contact_shadow, sun_shadow
-from differseg.data.synthetic_places import Place
+from differseg.data.synthetic_places import LIGHT_STEP_PX, Place
 from differseg.data.synthetic_sprites import Matrix, SpriteFrame
 from differseg.data.synthetic_sprites import place as warp_into
 from differseg.data.synthetic_traffic import Actor, Pose
@@ -59,7 +59,7 @@ class ColorLayer:
             slice(margin, margin + view.width_px),
         )
         self._bare = np.ascontiguousarray(place.picture[inner])
-        self._light = np.ascontiguousarray(place.light[inner])
+        self._light, self._margin_px = place.light, margin
         self._props = []
         for prop in place.props:
             foot = view.foot(prop.x_m, prop.z_m)
@@ -121,8 +121,9 @@ class ColorLayer:
         pixels, rect = found
         if blur_px > 1:
             pixels = cv2.blur(pixels, (blur_px, 1), borderType=cv2.BORDER_CONSTANT)
-        column = int(np.clip(foot[0], 0, self._size_wh[0] - 1))
-        row = int(np.clip(foot[1], 0, self._size_wh[1] - 1))
+        rows, columns = self._light.shape[:2]
+        column = int(np.clip((foot[0] + self._margin_px) / LIGHT_STEP_PX, 0, columns - 1))
+        row = int(np.clip((foot[1] + self._margin_px) / LIGHT_STEP_PX, 0, rows - 1))
         red, green, blue = (float(value) * cover for value in self._light[row, column])
         return _Patch(_scaled(pixels, (red, green, blue, cover)), rect)
 

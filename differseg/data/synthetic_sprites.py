@@ -27,6 +27,17 @@ Point = tuple[float, float]
 
 _OVERSAMPLE = 2
 _SHIFT = 4
+_SMALLEST_ROUND_PX = 7
+
+
+_BACK_HALF = np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
+_FRONT_HALF = np.linspace(-np.pi / 2, np.pi / 2, 9)
+_FULL_TURN = np.linspace(0, 2 * np.pi, 33)[:-1]
+
+
+def _circle(angles: Matrix) -> Matrix:
+    """Return points (N, 2) on the unit circle."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 class Painter:
@@ -52,15 +63,11 @@ class Painter:
         self.height = -(-int(np.ceil((top - bottom) * px_per_m) + 2) // unit) * unit
         self.origin_px = (1 - left * px_per_m, 1 + top * px_per_m)
         shape = (self.height * _OVERSAMPLE, self.width * _OVERSAMPLE)
-        self.color: Float = np.zeros((*shape, 3), np.float32)
-        self.alpha: Float = np.zeros(shape, np.float32)
-        self.heat_k: Float = np.zeros(shape, np.float32)
-        noise_rng = np.random.default_rng(int(rng.integers(2**31)))
-        self._grain = cv2.GaussianBlur(
-            noise_rng.standard_normal(shape).astype(np.float32), (0, 0), 1.6
-        ) * np.float32(4.0)
+        self._planes: Float = np.zeros((5, *shape), np.float32)  # RGB, heat, cover
+        noise = rng.standard_normal(shape, dtype=np.float32)
+        self._grain = cv2.GaussianBlur(noise, (0, 0), 1.6) * np.float32(4.0)
 
-    def _to_px(self, points: Sequence[Point]) -> npt.NDArray[np.float64]:
+    def _to_px(self, points: Sequence[Point] | Matrix) -> npt.NDArray[np.float64]:
         xy = np.asarray(points, np.float64)
         # drawing pixels: oversampled grid, centres at integers
         x = (self.origin_px[0] + xy[:, 0] * self.px_per_m + 0.5) * _OVERSAMPLE - 0.5
@@ -93,12 +100,10 @@ class Painter:
         cool_edge_k: float = 0.0,
     ) -> None:
         """Paint a tapered capsule from ``start_m`` to ``end_m``."""
-        (x0, y0), (x1, y1) = start_m, end_m
-        angle = np.arctan2(y1 - y0, x1 - x0)
-        first = angle + np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
-        second = angle + np.linspace(-np.pi / 2, np.pi / 2, 9)
-        ring = [(x0 + radii_m[0] * np.cos(a), y0 + radii_m[0] * np.sin(a)) for a in first]
-        ring += [(x1 + radii_m[1] * np.cos(a), y1 + radii_m[1] * np.sin(a)) for a in second]
+        along = np.arctan2(end_m[1] - start_m[1], end_m[0] - start_m[0])
+        back = np.array(start_m) + radii_m[0] * _circle(along + _BACK_HALF)
+        front = np.array(end_m) + radii_m[1] * _circle(along + _FRONT_HALF)
+        ring = np.concatenate([back, front])
         self._paint([self._to_px(ring)], color, heat_k, round_, grain, cool_edge_k)
 
     def ellipse(
@@ -114,20 +119,9 @@ class Painter:
         cool_edge_k: float = 0.0,
     ) -> None:
         """Paint an ellipse, or a ring when ``hole`` (share of the radius) is above 0."""
-        angles = np.linspace(0, 2 * np.pi, 33)[:-1]
-        loops = []
-        for scale in [1.0, hole] if hole > 0 else [1.0]:
-            loops.append(
-                self._to_px(
-                    [
-                        (
-                            center_m[0] + scale * radii_m[0] * np.cos(a),
-                            center_m[1] + scale * radii_m[1] * np.sin(a),
-                        )
-                        for a in angles
-                    ]
-                )
-            )
+        outline = np.array(radii_m) * _circle(_FULL_TURN)
+        scales = (1.0, hole) if hole > 0 else (1.0,)
+        loops = [self._to_px(np.array(center_m) + scale * outline) for scale in scales]
         self._paint(loops, color, heat_k, round_, grain, cool_edge_k)
 
     def _paint(
@@ -140,46 +134,53 @@ class Painter:
         cool_edge_k: float,
     ) -> None:
         every = np.concatenate(loops)
+        height, width = self._grain.shape
         x0, y0 = np.maximum(np.floor(every.min(axis=0)).astype(int) - 1, 0)
-        x1, y1 = np.ceil(every.max(axis=0)).astype(int) + 2
-        x1, y1 = min(x1, self.alpha.shape[1]), min(y1, self.alpha.shape[0])
+        x1, y1 = np.minimum(np.ceil(every.max(axis=0)).astype(int) + 2, (width, height))
         if x1 <= x0 or y1 <= y0:
             return
         cover8 = np.zeros((y1 - y0, x1 - x0), np.uint8)
         scaled = [np.round((loop - (x0, y0)) * (1 << _SHIFT)).astype(np.int32) for loop in loops]
         cv2.fillPoly(cover8, scaled, 255, cv2.LINE_AA, _SHIFT)
-        cover = cover8.astype(np.float32) * np.float32(1 / 255)
         window = (slice(y0, y1), slice(x0, x1))
-        shade = 1 + np.float32(grain) * self._grain[window]
-        heat = np.full(cover.shape, heat_k, np.float32)
-        if round_ > 0 or cool_edge_k > 0:
+        part = np.empty((5, *cover8.shape), np.float32)
+        grained = self._grain[window]
+        shade = 1 + np.float32(grain) * grained
+        part[3] = np.float32(heat_k) + np.float32(0.25) * grained
+        if (round_ > 0 or cool_edge_k > 0) and min(cover8.shape) >= _SMALLEST_ROUND_PX:
             body = _inflate(cover8)
-            if round_ > 0:
-                slope_x = cv2.Sobel(body, cv2.CV_32F, 1, 0)
-                slope_y = cv2.Sobel(body, cv2.CV_32F, 0, 1)
-                size = np.float32(max(4.0, min(cover.shape)))
-                lit = np.clip((0.9 * slope_y + 0.35 * slope_x) * size / 14, -1, 1)
-                shade += np.float32(round_) * (0.3 * lit - 0.22 * (1 - body))
-            heat -= np.float32(cool_edge_k) * (1 - body)
-        heat += np.float32(0.25) * self._grain[window]
-        tone = np.clip(shade[..., None] * np.asarray(color, np.float32), 0, 1)
-        inverse = 1 - cover
-        self.color[window] = self.color[window] * inverse[..., None] + tone * cover[..., None]
-        self.heat_k[window] = self.heat_k[window] * inverse + heat * cover
-        self.alpha[window] = self.alpha[window] * inverse + cover
+            shade += np.float32(round_) * _relief(body)
+            part[3] -= np.float32(cool_edge_k) * (1 - body)
+        np.multiply(shade, np.array(color, np.float32)[:, None, None], out=part[:3])
+        np.minimum(part[:3], 1, out=part[:3])
+        part[4] = 1
+        under = self._planes[(slice(None), *window)]
+        part -= under
+        part *= cover8 * np.float32(1 / 255)
+        under += part
 
     def frame(self) -> SpriteFrame:
-        """Reduce the canvas to one frame of a sprite.
+        """Return what was painted as one frame of a sprite, and clear the canvas for the next.
 
-        Colours and heat accumulate premultiplied, because every part is blended over nothing.
+        Colours and heat come out premultiplied, because every part is blended over nothing.
         """
         size_wh = (self.width, self.height)
-        rgba = np.dstack([self.color, self.alpha])
-        small = cv2.resize(rgba, size_wh, interpolation=cv2.INTER_AREA)
-        heat = cv2.resize(
-            np.dstack([self.heat_k, self.alpha]), size_wh, interpolation=cv2.INTER_AREA
+        red, green, blue, heat, cover = (
+            cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA) for plane in self._planes
         )
-        return SpriteFrame.from_arrays(small, heat)
+        self._planes[:] = 0
+        return SpriteFrame.from_arrays(
+            cv2.merge([red, green, blue, cover]), cv2.merge([heat, cover])
+        )
+
+
+def _relief(body: Float) -> Float:
+    """Return the light and shadow of a rounded body, lit from the upper left, about 0."""
+    slope_x = cv2.Sobel(body, cv2.CV_32F, 1, 0)
+    slope_y = cv2.Sobel(body, cv2.CV_32F, 0, 1)
+    size = np.float32(max(4.0, min(body.shape)))
+    lit = np.clip((0.9 * slope_y + 0.35 * slope_x) * (size / 14), -1, 1)
+    return 0.3 * lit - 0.22 * (1 - body)
 
 
 def _inflate(cover8: Byte) -> Float:

@@ -170,7 +170,8 @@ def jitter_color(
         rgb = cv2.transform(rgb, np.eye(3) * saturation + grey[None, :])
         level = np.arange(256)[:, None] / 255.0
         level = (level * exposure * balance) ** curve
-        level = (level - 0.45) * contrast + 0.45
+        middle = (np.mean(cv2.mean(rgb)[:3]) / 255 * exposure) ** curve  # a dark picture stays so
+        level = (level - middle) * contrast + middle
         table = np.clip(level * 255 + 0.5, 0, 255).astype(np.uint8)  # (256, 3)
         rgb = cv2.LUT(rgb, table[None])
     if noisy and blur:
