@@ -209,10 +209,11 @@ def print_result(result: ParityResult, console: Console) -> None:
         )
     console.print(table)
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)
+        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     style = "green" if result.passed else "red"
     verdict = "passed" if result.passed else "failed"
-    console.print(f"[{style}]{verdict}[/]: {escape(result.summary())}", highlight=False)
+    line = f"[{style}]{verdict}[/]: {escape(result.summary())}"
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _word(check: Check) -> str:

@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +24,7 @@ from differseg.export.parity_result import (
     mask_of,
 )
 from differseg.metrics import SegmentationMetrics, boundary_f, mask_iou
+from differseg.runtime.preprocess import resize
 
 ALL_IMAGES = "all images"
 """Stem of the figures over the whole data."""
@@ -84,7 +84,7 @@ class Comparison:
             probability_a: (1, 1, H, W) float, side A's output.
             probability_b: (1, 1, H, W) float, side B's output.
             label: (h, w) uint8 {0, 1, 255 ignore} of any size. The probability maps are resized
-                to it (bilinear) before the threshold, as ``differseg evaluate`` does.
+                to it before the threshold, as the device does for its frames.
             pictures: Input name -> what the network saw, for the report.
 
         Raises:
@@ -148,15 +148,11 @@ class Comparison:
     def _with_label(
         self, figures: ImageFigures, map_a: Map, map_b: Map, label: npt.NDArray[np.uint8]
     ) -> ImageFigures:
-        size_wh = (label.shape[1], label.shape[0])
         scores = []
         for metrics, probability in zip(self._against_labels, (map_a, map_b), strict=True):
             # NaN counts as background here; the finite-output check reports it.
             usable = np.clip(np.nan_to_num(probability, nan=0.0), 0.0, 1.0)
-            if usable.shape != label.shape:
-                resized = cv2.resize(usable, size_wh, interpolation=cv2.INTER_LINEAR)
-                usable = np.asarray(resized, dtype=np.float32)
-            scores.append(metrics.update(usable, label))
+            scores.append(metrics.update(resize(usable, label.shape), label))
         return dataclasses.replace(
             figures,
             label_iou_a=scores[0].iou,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec, ParityRecord
+from differseg.options import option
 
 Picture = npt.NDArray[Any]
 """(H, W, 3) uint8 RGB, or (H, W) float32 in 0..1 for one-channel modalities."""
@@ -29,17 +30,17 @@ def mask_of(probability: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.b
 class Thresholds:
     """Limits that a comparison must keep; the verdict is one line for each."""
 
-    max_error: float = 1e-4
+    max_error: float = option(1e-4, metavar="E")
     """Largest difference between the two probabilities of any pixel."""
-    flipped_pixels: int = 0
-    """Most pixels, over all images, that are foreground on one side only."""
-    min_mask_iou: float = 0.999
+    flipped_pixels: int = option(0, metavar="N")
+    """Most pixels, over all images, that are foreground on one side only; 0 by default."""
+    min_mask_iou: float = option(0.999, metavar="IOU")
     """Smallest IoU between the two masks of any image."""
-    min_boundary_f: float = 0.999
+    min_boundary_f: float = option(0.999, metavar="F")
     """Smallest boundary F (2 px tolerance) between the two masks of any image."""
-    max_label_iou_drop: float = 0.005
+    max_label_iou_drop: float = option(0.005, metavar="D")
     """Most that B's IoU with the labels may lie below A's, over all labelled images."""
-    max_threshold_difference: float = 1e-6
+    max_threshold_difference: float = option(1e-6, metavar="D")
     """Largest difference between the two thresholds that turn probability into a mask."""
 
     def __post_init__(self) -> None:

@@ -182,7 +182,7 @@ def _distribution(result: ParityResult) -> str:
     limit = next(check.limit for check in result.checks if check.what == "max error")
     histogram = result.histogram
     rows = [
-        (f"{share:.10g} % of the pixels", f"below {_number(histogram.quantile(share / 100))}")
+        (f"{share:g} % of the pixels", f"up to {_number(_quantile(result, share / 100))}")
         for share in (50.0, 99.0, 99.99)
     ]
     rows.append(("Largest", _number(result.overall.max_error)))
@@ -196,6 +196,10 @@ def _distribution(result: ParityResult) -> str:
         "<div><p>At each error, the curve gives the share of all pixels whose two probabilities "
         f"differ by at least that much.</p><table>{facts}</table></div></div></section>"
     )
+
+
+def _quantile(result: ParityResult, share: float) -> float:
+    return min(result.histogram.quantile(share), result.overall.max_error)
 
 
 def _pictures(result: ParityResult, cards: list[str]) -> str:
@@ -263,11 +267,11 @@ def _input_caption(name: str) -> str:
 def _difference_caption(scale: float) -> str:
     if scale == 0:
         return "Difference: none, both outputs are equal"
-    times = 1 / scale
     # Three digits: nobody compares amplifications more finely.
-    times = round(times, 2 - math.floor(math.log10(times)))
+    times = float(f"{1 / scale:.3g}")
+    shown = _number(times) if times >= 1000 else f"{times:g}"
     return (
-        f"Difference &times; {_number(times)}"
+        f"Difference &times; {shown}"
         f'<span class="scale" aria-hidden="true"></span>'
         f'<span class="ends"><span>0</span><span>{_number(scale)}</span></span>'
     )

@@ -9,7 +9,7 @@ import numpy as np
 from differseg.export.parity_result import ErrorHistogram
 
 _WIDTH, _HEIGHT = 600, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 18, 18, 54
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 28, 18, 54
 
 
 def survival_chart(histogram: ErrorHistogram, limit: float) -> str:

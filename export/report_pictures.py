@@ -21,6 +21,7 @@ Rgb = npt.NDArray[np.uint8]
 _FLIP_RGB = (0, 229, 255)  # cyan does not occur in the error's colour map
 _LABEL_RGB = (255, 255, 255)
 _RING_AT_MOST_PX = 60  # a smaller flipped area is ringed, or nobody would find it
+_OUTLINES_AT_MOST = 500  # a speckled mask would drown in its own outlines
 _RINGS_AT_MOST = 20  # more flipped areas than this are seen without rings
 
 
@@ -86,7 +87,8 @@ def _outline(
     canvas: Rgb, mask: npt.NDArray[np.bool_], color_rgb: tuple[int, int, int], thickness_px: int
 ) -> None:
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(canvas, contours, -1, color_rgb, thickness_px, cv2.LINE_AA)
+    if len(contours) <= _OUTLINES_AT_MOST:
+        cv2.drawContours(canvas, contours, -1, color_rgb, thickness_px, cv2.LINE_AA)
 
 
 def difference_picture(
@@ -111,7 +113,8 @@ def difference_picture(
     error[~finite], flipped = scale or 1.0, flipped | ~finite
     canvas = _color_mapped(_shrink(error, width_px) / (scale or 1.0), cv2.COLORMAP_HOT)
     small = _shrink(flipped.astype(np.uint8), width_px) > 0
-    canvas[small] = _FLIP_RGB
+    # One pixel of the picture would not be seen at the size of a page.
+    canvas[cv2.dilate(small.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0] = _FLIP_RGB
     _ring_small_areas(canvas, small)
     return DifferencePicture(canvas, scale)
 
@@ -151,9 +154,13 @@ def fit_width(picture: Rgb, width_px: int) -> Rgb:
 def data_uri(picture: Rgb, quality: int) -> str:
     """Encode as JPEG in a ``data:`` address, so that the page needs no other file.
 
+    Colour keeps its full resolution: marks of a few pixels would fade away otherwise.
+
     Args:
         picture: (H, W, 3) uint8 RGB.
         quality: JPEG quality, 0..100.
     """
-    _, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    full_color = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, *full_color]
+    _, encoded = cv2.imencode(".jpg", picture[:, :, ::-1], settings)
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")

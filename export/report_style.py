@@ -35,7 +35,7 @@ STYLE = """\
   --good: #11723f; --good-ground: #e2f4e9; --bad: #b3261e; --bad-ground: #fce8e6;
   --warn: #7a5200; --warn-ground: #fff3d6; --accent: #2a6fdb;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --ground: #12161c; --card: #1b212a; --ink: #e6eaf0; --muted: #9aa6b5; --rule: #2e3743;
     --good: #6fd89b; --good-ground: #15321f; --bad: #ff9a90; --bad-ground: #401a18;
@@ -134,7 +134,7 @@ figure:target .close {
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--muted); font-size: 13px; }
 .errors { display: grid; grid-template-columns: minmax(0, 2fr) minmax(240px, 1fr); gap: 8px 32px; }
 sup { line-height: 0; font-size: .75em; }
-.chart { display: block; width: 100%; max-width: 820px; height: auto; }
+.chart { display: block; width: 100%; max-width: 680px; height: auto; }
 .chart text { fill: var(--muted); font-size: 12px; font-family: inherit; }
 .chart .power { font-size: 9px; }
 .chart .grid { stroke: var(--rule); }
@@ -152,14 +152,18 @@ footer { color: var(--muted); font-size: 13px; margin-top: 32px; }
   .errors { grid-template-columns: minmax(0, 1fr); }
   th, td { padding-right: 8px; }
   .badge { padding: 2px 8px; font-size: 12px; }
+}
+@media (max-width: 480px) {
   .chart text { font-size: 18px; }
   .chart .power { font-size: 13px; }
 }
 @media print {
-  :root { color-scheme: light; --ground: #fff; --card: #fff; --ink: #000; --muted: #444; }
+  :root { color-scheme: light; --ground: #fff; }
   main { max-width: none; padding: 0; }
   .card, .tile { break-inside: avoid; }
-  .open { cursor: auto; }
+  .pictures { grid-template-columns: repeat(var(--count), 1fr); gap: 8px; }
+  .pictures figure:last-child:nth-child(odd):not(:target) { grid-column: auto; }
+  figcaption, .head ul { font-size: 11px; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
