@@ -184,9 +184,12 @@ def _grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, Level, str, str], s
 
 def print_report(report: CheckReport, console: Console) -> None:
     """Print a verdict per operator, then every objection and condition with its nodes."""
-    table = Table(
-        title=f"{report.path} on {report.target.label}", title_justify="left", box=box.SIMPLE
+    console.print(
+        f"[bold]{escape(str(report.path))}[/] on {report.target.label}",
+        highlight=False,
+        soft_wrap=True,
     )
+    table = Table(box=box.SIMPLE)
     for heading in ("operator", "nodes", "verdict"):
         table.add_column(heading, justify="right" if heading == "nodes" else "left")
     counts = Counter((v.op, v.level) for v in report.nodes)
@@ -196,8 +199,9 @@ def print_report(report: CheckReport, console: Console) -> None:
     groups = _grouped((*report.findings, *report.nodes))
     for (op, level, reason, advice), where in sorted(groups.items(), key=lambda g: _ORDER[g[0][1]]):
         if level != "yes":
-            text = f"{op}: {reason}\n  at: {where}\n  do: {advice}"
-            console.print(f"{_WORDS[level]} {escape(text)}", highlight=False)
+            what = reason if reason.startswith(op) else f"{op}: {reason}"
+            text = f"{what}\n  at: {where}\n  do: {advice}"
+            console.print(f"{_WORDS[level]}: {escape(text)}", highlight=False, soft_wrap=True)
     if report.checker:
         console.print(f"[red]ONNX's checker:[/] {escape(report.checker)}", highlight=False)
     refusing = [name for name, level in report.targets.items() if level == "no"]

@@ -32,6 +32,7 @@ from differseg.export.rtx_abi import TESTED_VERSIONS
 PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 INSTALL_HINT = "pip install 'differseg[rtx]'"
 TIMEOUT_S = 900.0
+_COMMAND = ("-m", "differseg.export.rtx_worker")
 
 Status = Literal["built", "refused", "build_failed", "crashed", "timeout"]
 Profiles = Mapping[str, Sequence[Sequence[int]]]
@@ -234,7 +235,7 @@ def _probe_model() -> bytes:
 
 def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], str, bool]:
     """Run the worker; returns its facts, how it ended, and whether it ran out of time."""
-    command = [sys.executable, "-X", "utf8", "-m", "differseg.export.rtx_worker"]
+    command = [sys.executable, "-X", "utf8", *_COMMAND]
     late, ending = False, ""
     try:
         done = subprocess.run(

@@ -1,0 +1,125 @@
+"""The check verb: exit status, one-line errors, and the report as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from planted_graphs import dft, planted
+
+from differseg import export
+from differseg.cli import main
+from differseg.errors import MissingComponentError, ModelFileError
+from differseg.export import rtx
+
+needs_rtx = pytest.mark.skipif(not rtx.is_available(), reason="TensorRT-RTX is not installed")
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    model = planted("Relu")
+    onnx.save(model, tmp_path / "good.onnx")
+    return tmp_path / "good.onnx"
+
+
+@pytest.fixture
+def fourier(tmp_path: Path) -> Path:
+    onnx.save(dft(), tmp_path / "dft.onnx")
+    return tmp_path / "dft.onnx"
+
+
+def test_a_good_file_passes(good, capsys):
+    assert main(["check", str(good), "--target", "jetpack5", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["passed"]
+    assert document["targets"]["trt11.4"] == "yes"
+    assert [node["level"] for node in document["nodes"]] == ["yes"]
+    assert document["rtx"] is None
+
+
+def test_a_planted_fourier_transform_is_refused(fourier, capsys):
+    assert main(["check", str(fourier)]) == 1
+    out = capsys.readouterr().out
+    assert "DFT" in out
+    assert "constant cosines" in out
+    assert "trt8.5 to trt11.1" in " ".join(out.split())
+
+
+@needs_rtx
+def test_nvidia_refuses_the_planted_fourier_transform_too(fourier):
+    report = export.check(fourier, "onnxruntime", real=True)
+    assert [v.level for v in report.nodes] == ["yes"], "the lint alone lets it pass here"
+    assert report.rtx is not None
+    assert report.rtx.status == "refused"
+    assert report.rtx.errors[0].op == "DFT"
+    assert not report.passed
+
+
+@needs_rtx
+def test_nvidia_builds_a_dynamic_graph_with_a_profile_of_our_own(tmp_path):
+    onnx.save(planted("Relu", shape=("n", 4, 8, 8)), tmp_path / "dynamic.onnx")
+    report = export.check(tmp_path / "dynamic.onnx", "rtx1", real=True)
+    assert report.passed, report.reasons()
+
+
+def test_an_invalid_graph_is_refused_by_the_checker(tmp_path):
+    model = planted("Relu")
+    model.graph.node[0].input[0] = "nowhere"
+    (tmp_path / "bad.onnx").write_bytes(model.SerializeToString())
+    report = export.check(tmp_path / "bad.onnx")
+    assert not report.passed
+    assert "nowhere" in report.reasons()[0]
+
+
+BAD = {
+    "missing": (None, "there is no such file"),
+    "empty": (b"", "the file is empty"),
+    "text": (b"hello, I am not a model\n" * 9, "not an ONNX file"),
+    "truncated": (planted("Relu").SerializeToString()[:-9], "truncated"),
+    "another protobuf": (onnx.TensorProto(dims=[1]).SerializeToString(), "not an ONNX file"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), BAD.values(), ids=list(BAD))
+@pytest.mark.parametrize("flags", [[], ["--real"]], ids=["lint", "real"])
+def test_a_bad_file_is_one_line_and_status_2(tmp_path, capsys, content, said, flags):
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    if flags and not rtx.is_available():
+        pytest.skip("TensorRT-RTX is not installed")
+    assert main(["check", str(path), *flags]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("error[E_MODEL]: ")
+    assert said in captured.err
+
+
+def test_a_folder_is_not_a_file(tmp_path):
+    with pytest.raises(ModelFileError, match="is a folder"):
+        export.check(tmp_path)
+
+
+def test_real_without_the_package_is_status_3(good, monkeypatch, capsys):
+    monkeypatch.setattr(rtx, "PACKAGE", "a_package_that_is_not_there")
+    assert main(["check", str(good), "--real"]) == 3
+    assert "pip install 'differseg[rtx]'" in capsys.readouterr().err
+    with pytest.raises(MissingComponentError):
+        export.check(good, real=True)
+
+
+def test_the_package_is_light_and_its_names_are_functions():
+    code = (
+        "import sys, differseg.export as e\n"
+        "assert not {'torch', 'onnx', 'onnxruntime', 'cv2'} & set(sys.modules)\n"
+        "first = e.check\n"
+        "import differseg.export.check, differseg.export.parity\n"
+        "assert e.check is first and callable(e.check) and callable(e.parity)\n"
+        "assert callable(e.export_onnx)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
