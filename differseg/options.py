@@ -95,7 +95,7 @@ def _add(
     kind, settings_of_kind = _kind(hint)
     settings.update(settings_of_kind)
     if settings.get("action") == "append":
-        settings["default"] = list(field.default)
+        settings["default"] = list(typing.cast("tuple[Any, ...]", field.default))
     if "metavar" in meta:
         settings["metavar"] = meta["metavar"]
     if meta.get("positional"):

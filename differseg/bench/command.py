@@ -193,13 +193,14 @@ def _render_frames(model: Path, manifest: Manifest, path: Path) -> None:
     height, width = manifest.inputs[0].size_hw
     scene = SyntheticScene(7, size_wh=(width, height))
     times_s = [index / 10 for index in range(8)]
-    arrays = {
+    arrays: dict[str, Any] = {
         "rgb": np.stack([scene.rgb(t_s) for t_s in times_s]),
         "thermal": np.stack([scene.thermal(t_s) for t_s in times_s]),
         "thermal_to_rgb": scene.thermal_to_rgb,
     }
     np.savez(path, **arrays)
-    np.savez(path, **arrays, **prepared_inputs(model, path))
+    arrays.update(prepared_inputs(model, path))
+    np.savez(path, **arrays)
 
 
 def _measure_with_progress(

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +128,7 @@ def _burst(worker: _Worker, frames: int, into: PeerTimes, times_ms: list[float])
 
 
 def measure(
-    peers: dict[str, Sequence[str]],
+    peers: Mapping[str, Sequence[str]],
     *,
     frames: int,
     bursts: int,
