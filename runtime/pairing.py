@@ -150,8 +150,8 @@ class Pairer:
         self._thermal_ended = True
 
     def expect_no_thermal(self) -> None:
-        """Let RGB frames not wait for thermal frames until the next one comes."""
-        self._thermal_absent = True
+        """Let RGB frames not wait for thermal frames until the next one comes (live)."""
+        self._thermal_absent = self._live
 
     @property
     def thermal_ended(self) -> bool:

@@ -150,6 +150,7 @@ def execute(
         DifferSegError: The run could not begin.
     """
     from differseg.runtime.pipeline import Pipeline, RunLimits
+    from differseg.runtime.registration import Registration
     from differseg.runtime.segmenter import Segmenter
 
     notes: list[str] = []
@@ -163,12 +164,15 @@ def execute(
         options.model, options.backend, threads=options.threads, color_order="BGR"
     ) as segmenter:
         _check_modalities(segmenter, options)
+        registration = (
+            None if options.registration is None else Registration.load(options.registration)
+        )
         sources = _open_sources(options)
         try:
             for source in sources:
                 for text in source.notes:
                     note(text)
-            registration = _registration(options, sources, note)
+            registration = registration or _known_registration(sources, note)
             feed = _feed(options, sources, note)
             sinks = _sinks(options, sources[0].fps)
         except BaseException:
@@ -235,15 +239,11 @@ def _open_sources(options: RunOptions) -> list[Source]:
     return sources
 
 
-def _registration(
-    options: RunOptions, sources: list[Source], note: Callable[[str], None]
-) -> Registration | None:
-    """Return the registration of the file, else the one that a synthetic pair knows."""
+def _known_registration(sources: list[Source], note: Callable[[str], None]) -> Registration | None:
+    """Return the registration that a synthetic pair brings; None, with a note, for others."""
     from differseg.runtime.registration import Registration
     from differseg.runtime.sources.synthetic import same_scene
 
-    if options.registration is not None:
-        return Registration.load(options.registration)
     if len(sources) < 2:
         return None
     scene = same_scene(*sources)
