@@ -19,7 +19,7 @@ def make_weather(rng: np.random.Generator, night: bool | None) -> Weather:
     ambient = float(rng.uniform(270, 298) if dark else rng.uniform(273, 310))
     sun = 0.0 if dark else float(np.clip(1.25 - 1.6 * overcast, 0.0, 1.0))
     if dark:
-        level = float(rng.uniform(0.07, 0.30))
+        level = float(rng.uniform(0.09, 0.40))
         tint = rng.uniform([0.8, 0.85, 0.8], [1.1, 1.1, 1.15])
     else:
         level = float(rng.uniform(0.78, 1.05))

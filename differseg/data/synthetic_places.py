@@ -165,7 +165,7 @@ class _Builder:
             warm = float(self.rng.uniform(0.35, 0.9))
             color = (1.0, 0.62 + 0.36 * warm, 0.30 + 0.62 * warm)
             self.lamps.append(
-                Lamp(x_m + 0.6, z_m, self.rng.uniform(0.12, 0.5), self.rng.uniform(3, 6), color)
+                Lamp(x_m + 0.6, z_m, self.rng.uniform(0.2, 0.9), self.rng.uniform(3, 7), color)
             )
             u, v = self.canvas.foot(x_m + 0.6, z_m)
             scale = self.view.focal_px / z_m

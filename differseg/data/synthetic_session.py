@@ -132,8 +132,10 @@ def write_grid(
         dark = index % 2 == 1 if night is None else night
         tiles.append(_row(SyntheticScene(seed + index, size_wh, night=dark)))
     rows = [np.hstack(tiles[k : k + 2]) for k in range(0, _GRID_SCENES, 2)]
+    jpeg = Path(path).suffix.lower() in (".jpg", ".jpeg")
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if jpeg else []
     try:
-        written = cv2.imwrite(str(path), np.vstack(rows))
+        written = cv2.imwrite(str(path), np.vstack(rows), quality)
     except cv2.error:
         written = False
     if not written:
