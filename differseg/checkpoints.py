@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -25,10 +25,8 @@ from differseg.authors_names import differseg_name, sam2_name
 from differseg.checkpoint_files import metadata_of, read_tensors
 from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
+from differseg.models.base import SegmentationModel
 from differseg.schema import from_plain, to_plain
-
-if TYPE_CHECKING:
-    from differseg.models.spec import ModelSpec
 
 SCHEMA = 1
 METADATA_KEY = "differseg"
@@ -53,13 +51,13 @@ class CheckpointInfo:
 
 
 def save_checkpoint(
-    path: str | Path, model: nn.Module, *, extra: dict[str, str] | None = None
+    path: str | Path, model: SegmentationModel, *, extra: dict[str, str] | None = None
 ) -> None:
     """Write the network's weights; the file appears complete or not at all.
 
     Args:
         path: Ends in ``.safetensors``; its folder is made when absent.
-        model: A network with ``spec``.
+        model: The network; its ``spec`` goes into the file.
         extra: ``thermal_policy`` (the policy as JSON) and ``trained_on`` enter the file's
             :class:`CheckpointInfo`; other entries are stored beside it as they are.
 
@@ -71,11 +69,11 @@ def save_checkpoint(
     path, others = Path(path), dict(extra or {})
     if path.suffix != ".safetensors":
         raise InputError(f"checkpoint {path}: checkpoints are written as .safetensors")
-    policy, spec = others.pop("thermal_policy", None), _spec(model)
+    policy = others.pop("thermal_policy", None)
     info = CheckpointInfo(
         schema=SCHEMA,
-        model=spec.name,
-        config=spec.config,
+        model=model.spec.name,
+        config=model.spec.config,
         thermal_policy=from_plain(ThermalPolicy, json.loads(policy)) if policy else None,
         trained_on=others.pop("trained_on", None),
     )
@@ -94,7 +92,7 @@ def save_checkpoint(
         raise CheckpointError(f"checkpoint {path}: cannot be written: {error}") from None
 
 
-def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> nn.Module:
+def load_checkpoint(path: str | Path, model: SegmentationModel | None = None) -> SegmentationModel:
     """Load weights into a network, strictly.
 
     Args:
@@ -113,7 +111,7 @@ def load_checkpoint(path: str | Path, model: nn.Module | None = None) -> nn.Modu
     tensors, info = read_tensors(path), read_info(path)
     if model is None:
         model = _model_of(path, info)
-    spec, own = _spec(model), model.state_dict()
+    spec, own = model.spec, model.state_dict()
     if info is not None and info.config.get("task", spec.task) != spec.task:
         # Weights for depth fit a thermal network entry by entry, and would mean nothing there.
         raise CheckpointError(
@@ -178,11 +176,7 @@ def shipped_weights(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _spec(model: nn.Module) -> ModelSpec:
-    return cast("ModelSpec", model.spec)
-
-
-def _model_of(path: Path, info: CheckpointInfo | None) -> nn.Module:
+def _model_of(path: Path, info: CheckpointInfo | None) -> SegmentationModel:
     from differseg.models.registry import create_model
 
     if info is None:

@@ -37,7 +37,7 @@ class DifferentialPerceptionFusion(nn.Module):
         # The authors' key for the second modality, whichever it is.
         self.depth_proj = nn.Conv2d(channels, channels, 1)
         self.learnable_diff_x = nn.Parameter(gradient_x[None, None].clone())
-        self.learnable_diff_y = nn.Parameter(gradient_x.t()[None, None].clone())
+        self.learnable_diff_y = nn.Parameter(gradient_x.t()[None, None].contiguous())
         self.learnable_laplacian = nn.Parameter(torch.tensor(_LAPLACIAN)[None, None])
         self.complementarity_net = nn.Sequential(
             nn.Conv2d(2 * channels, channels, 3, padding=1),

@@ -179,3 +179,23 @@ def test_lowering_leaves_the_trunk_as_it_was(tiny):
     after = tiny.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.slow
+def test_exported_trunk_is_plain_arithmetic(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    export_onnx = pytest.importorskip("differseg.export.exporter").export_onnx
+    trunk = create_hiera_trunk("tiny", "fft").eval()
+    fill(trunk, lambda key: sam2_name(key) or key)
+    lowered = lowered_for_export(trunk, (224, 224))
+    result = export_onnx(
+        lowered,
+        {"image": noise_image(1, 3, (224, 224))},
+        tmp_path / "trunk.onnx",
+        output_names=["s4", "s8", "s16", "s32"],
+    )
+    assert result.max_error <= 1e-5
+    graph = onnx.load(tmp_path / "trunk.onnx").graph
+    expected = {"Add", "Conv", "Div", "Erf", "LayerNormalization", "MatMul", "MaxPool", "Mul"}
+    expected |= {"Reshape", "Sigmoid", "Softmax", "Split", "Sub", "Transpose"}
+    assert {node.op_type for node in graph.node} <= expected

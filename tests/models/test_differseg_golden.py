@@ -61,7 +61,7 @@ INSIDE_RGBD = {
 }
 
 
-@pytest.fixture(params=LAYOUT)
+@pytest.fixture(scope="module", params=LAYOUT)
 def weightless(request):
     """A published network without memory for its weights, with its recorded layout."""
     with torch.device("meta"):
@@ -82,13 +82,11 @@ def test_entries_and_parameters(weightless):
 
 def test_four_outputs_of_the_input_size(weightless):
     model, (*_, second_channels) = weightless
-    for size_hw in ((512, 512), (256, 320)):
-        inputs = [torch.empty(2, 3, *size_hw, device="meta")]
-        if second_channels:
-            inputs.append(torch.empty(2, second_channels, *size_hw, device="meta"))
-        shapes = [tuple(output.shape) for output in model.eval().forward_all(*inputs)]
-        assert shapes == 4 * [(2, 1, *size_hw)]
-        assert model(*inputs)["logits"].shape == (2, 1, *size_hw)
+    inputs = [torch.empty(2, 3, 512, 512, device="meta")]
+    if second_channels:
+        inputs.append(torch.empty(2, second_channels, 512, 512, device="meta"))
+    shapes = [tuple(output.shape) for output in model.eval().forward_all(*inputs)]
+    assert shapes == 4 * [(2, 1, 512, 512)]
 
 
 @pytest.mark.slow
