@@ -151,7 +151,7 @@ class AdaptedBlock(nn.Module):
         return self.block(tokens)
 
     def for_export(self, size_hw: tuple[int, int]) -> StaticBlock:
-        """Return the same function with constant shapes, for an input of ``size_hw`` pixels."""
+        """Write every shape as a constant: the graph is arithmetic, reshapes and transposes."""
         grid_hw = (size_hw[0] // self.stride, size_hw[1] // self.stride)
         return StaticBlock(self.block, self.adapter, grid_hw)
 
@@ -183,7 +183,7 @@ class PositionEmbedding(nn.Module):
         return tokens + self.embedding((tokens.shape[1], tokens.shape[2]))
 
     def for_export(self, size_hw: tuple[int, int]) -> BakedPositionEmbedding:
-        """Return the addition of one constant, for a network input of ``size_hw`` pixels."""
+        """Add one constant instead of resizing the embedding in every run."""
         with torch.no_grad():
             return BakedPositionEmbedding(self.embedding((size_hw[0] // 4, size_hw[1] // 4)))
 

@@ -100,7 +100,7 @@ class ChannelFrequencyAdapter(nn.Module):
         return gate * self.low(low) + (1 - gate) * self.high(tokens - low)
 
     def for_export(self, size_hw: tuple[int, int]) -> FoldedFrequencyAdapter:
-        """Return the same adapter without an FFT; it does not depend on the input size."""
+        """Fold the channel FFT into one linear layer, which every engine has; exact up to rounding."""
         return FoldedFrequencyAdapter(self)
 
 
