@@ -100,7 +100,7 @@ class ChannelFrequencyAdapter(nn.Module):
         return gate * self.low(low) + (1 - gate) * self.high(tokens - low)
 
     def for_export(self, size_hw: tuple[int, int]) -> FoldedFrequencyAdapter:
-        """Fold the channel FFT into one linear layer, which every engine has; exact up to rounding."""
+        """Fold the channel FFT into one linear layer, which every engine has."""
         return FoldedFrequencyAdapter(self)
 
 
