@@ -1,6 +1,6 @@
 """One run: pairs of frames in, results out, until something ends it.
 
-    capture threads -> pairing -> [slot of one] -> this loop -> [queue of one] -> sink thread
+    capture threads -> pairing -> [slot of one] -> this loop -> [queue of one] -> paint and sinks
 
 Everything that grows with time is a counter or a histogram of fixed size, and image buffers are
 used again, so that a run may last a week.
@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from differseg.errors import DifferSegError, SourceError
 from differseg.runtime.feed import Delivery, Feed
@@ -164,7 +164,11 @@ class Pipeline:
 
     def _handle(self, delivery: Delivery, writer: SinkWriter) -> None:
         """Make the result of one delivery and give it to the sinks."""
-        result = self._processor.process(delivery, self._feed.drops.total())
+        processed = self._processor.process(delivery, self._feed.drops.total())
+        result, paint = processed.result, processed.paint
+        if self._window is not None and paint is not None:
+            # A window belongs to this thread; without one, the sinks' thread paints.
+            result, paint = replace(result, picture=paint()), None
         self._statuses[result.status] += 1
         if result.skew_ms is not None:
             self._pairs += 1
@@ -173,7 +177,7 @@ class Pipeline:
             self._ages.add(result.age_ms)
         self._last = result
         with self.times.measure("hand_over", {}):
-            writer.put(result)
+            writer.put(result, paint)
         if self._window is not None:
             with self.times.measure("window", {}):
                 self._window.write(result)

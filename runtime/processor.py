@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -41,6 +44,20 @@ class SegmenterLike(Protocol):
         """Segment one pair of frames in one view."""
 
 
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """A result, and how to paint it.
+
+    Attributes:
+        result: Without picture.
+        paint: Gives the picture, once; None where no picture is wanted.  Always to be called
+            from the same thread, which need not be the processor's.
+    """
+
+    result: FrameResult
+    paint: Callable[[], npt.NDArray[np.uint8]] | None
+
+
 class FrameProcessor:
     """Makes results; its buffers are used again as soon as no sink holds them.
 
@@ -68,8 +85,7 @@ class FrameProcessor:
         classes = segmenter.manifest.classes
         self._foreground = classes[1].name
         self._painter = OverlayPainter(classes)
-        self._masks, self._pictures = BufferPool(), BufferPool()
-        self._warped: npt.NDArray[Any] | None = None
+        self._warps, self._masks, self._pictures = BufferPool(), BufferPool(), BufferPool()
         self._neutral: npt.NDArray[np.uint16] | None = None
         self._held: tuple[Pair, npt.NDArray[np.uint8]] | None = None
         self._nan_run = 0
@@ -81,8 +97,8 @@ class FrameProcessor:
         span_s = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
         return (len(self._done_s) - 1) / span_s if span_s > 0 else None
 
-    def process(self, delivery: Delivery, dropped: int) -> FrameResult:
-        """Return the result of one delivery.
+    def process(self, delivery: Delivery, dropped: int) -> Processed:
+        """Return the result of one delivery, not yet painted.
 
         Args:
             delivery: From the feed.
@@ -93,13 +109,13 @@ class FrameProcessor:
             CheckFailedError: The network gave NaN for 10 frames on end.
         """
         if delivery.thermal_lost is not None and self._hold:
-            result = self._held_result(delivery, dropped)
+            done = self._held_result(delivery, dropped)
         else:
-            result = self._segmented(delivery, dropped)
+            done = self._segmented(delivery, dropped)
         self._done_s.append(time.monotonic())
-        return result
+        return done
 
-    def _segmented(self, delivery: Delivery, dropped: int) -> FrameResult:
+    def _segmented(self, delivery: Delivery, dropped: int) -> Processed:
         pair, lost = delivery.pair, delivery.thermal_lost
         stage_ms: dict[str, float] = {}
         frames: dict[str, npt.NDArray[Any]] = {"rgb": pair.rgb.image}
@@ -125,13 +141,13 @@ class FrameProcessor:
         if lost is None:
             self._held = (pair, mask)
         line = self._line(pair, age_ms, dropped, "rgb only, thermal lost" if lost else None)
-        return FrameResult(
+        thermal = frames["thermal"] if pair.thermal is not None else None
+        result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
             rgb_time_s=pair.rgb.timestamp_s,
             status="rgb_only" if lost else "ok",
             mask=mask,
-            picture=self._paint(pair, mask, frames.get("thermal"), line, stage_ms),
             area_fraction={self._foreground: output.coverage},
             thermal_index=pair.thermal.index if pair.thermal else None,
             thermal_time_s=pair.thermal.timestamp_s if pair.thermal else None,
@@ -143,8 +159,9 @@ class FrameProcessor:
             if lost
             else None,
         )
+        return Processed(result, self._painting(pair, mask, thermal, line))
 
-    def _held_result(self, delivery: Delivery, dropped: int) -> FrameResult:
+    def _held_result(self, delivery: Delivery, dropped: int) -> Processed:
         """Return the last result again, marked with its age; or none, where there was none."""
         pair, lost = delivery.pair, delivery.thermal_lost
         if self._held is None:
@@ -152,20 +169,18 @@ class FrameProcessor:
             return self._without_mask(pair, "no_result", note, "no result, no thermal", dropped)
         old, mask = self._held
         stale_s = pair.rgb.timestamp_s - old.rgb.timestamp_s
-        line = self._line(old, None, dropped, f"stale {stale_s:.1f} s, thermal lost")
-        thermal = self._registered(old) if self._paints else None
-        stage_ms: dict[str, float] = {}
-        return FrameResult(
+        line = StatusLine(mode=f"stale {stale_s:.1f} s, thermal lost")
+        thermal = self._registered(old) if self._paints and old.thermal else None
+        result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
             rgb_time_s=pair.rgb.timestamp_s,
             status="hold",
-            picture=self._paint(old, mask, thermal, line, stage_ms),
-            stage_ms=stage_ms,
             note=f"thermal {lost}; shows frame {old.rgb.index}, {stale_s:.3f} s old",
         )
+        return Processed(result, self._painting(old, mask, thermal, line))
 
-    def _not_finite(self, pair: Pair, error: CheckFailedError, dropped: int) -> FrameResult:
+    def _not_finite(self, pair: Pair, error: CheckFailedError, dropped: int) -> Processed:
         self._nan_run += 1
         if self._nan_run >= _NAN_LIMIT:
             raise error
@@ -173,38 +188,33 @@ class FrameProcessor:
 
     def _without_mask(
         self, pair: Pair, status: Status, note: str, mode: str, dropped: int
-    ) -> FrameResult:
+    ) -> Processed:
         """Return a result that shows the RGB frame and no mask."""
-        stage_ms: dict[str, float] = {}
         nothing = self._masks.take(pair.rgb.image.shape[:2], np.uint8)
         nothing[:] = self._segmenter.manifest.classes[0].id
-        line = self._line(pair, None, dropped, mode)
-        return FrameResult(
+        result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
             rgb_time_s=pair.rgb.timestamp_s,
             status=status,
-            picture=self._paint(pair, nothing, None, line, stage_ms),
             thermal_index=pair.thermal.index if pair.thermal else None,
             thermal_time_s=pair.thermal.timestamp_s if pair.thermal else None,
             skew_ms=pair.skew_ms,
             thermal_reused=pair.thermal_reused,
-            stage_ms=stage_ms,
             note=note,
         )
+        line = self._line(pair, None, dropped, mode)
+        return Processed(result, self._painting(pair, nothing, None, line))
 
     def _registered(self, pair: Pair) -> npt.NDArray[Any]:
-        """Return the pair's thermal frame in the RGB view; valid until the next call."""
+        """Return the pair's thermal frame in the RGB view."""
         assert pair.thermal is not None
         image = pair.thermal.image
         if self._registration is None:
             return image
         height, width = pair.rgb.image.shape[:2]
-        out = self._warped
-        if out is None or out.shape != (height, width) or out.dtype != image.dtype:
-            out = np.empty((height, width), image.dtype)
-        self._warped = self._registration.warp(image, (width, height), out=out)
-        return self._warped
+        out = self._warps.take((height, width), image.dtype)
+        return self._registration.warp(image, (width, height), out=out)
 
     def _neutral_thermal(self) -> npt.NDArray[np.uint16]:
         """Return a picture that both thermal policies map to ``NEUTRAL_THERMAL`` everywhere."""
@@ -229,23 +239,30 @@ class FrameProcessor:
             mode=mode,
         )
 
+    def _painting(
+        self,
+        pair: Pair,
+        mask: npt.NDArray[np.uint8],
+        thermal: npt.NDArray[Any] | None,
+        line: StatusLine,
+    ) -> Callable[[], npt.NDArray[np.uint8]] | None:
+        """Return the call that paints a picture, for the thread that needs it; None if nobody."""
+        return partial(self._paint, pair, mask, thermal, line) if self._paints else None
+
     def _paint(
         self,
         pair: Pair,
         mask: npt.NDArray[np.uint8],
         thermal: npt.NDArray[Any] | None,
         line: StatusLine,
-        stage_ms: dict[str, float],
-    ) -> npt.NDArray[np.uint8] | None:
-        if not self._paints:
-            return None
+    ) -> npt.NDArray[np.uint8]:
         rgb = pair.rgb
         out = self._pictures.take(rgb.image.shape, np.uint8)
-        with self._times.measure("paint", stage_ms):
+        with self._times.measure("paint", {}):
             return self._painter.draw(
                 rgb.image,
                 mask,
-                thermal=thermal if pair.thermal is not None else None,
+                thermal=thermal,
                 status=line,
                 timestamp_s=rgb.timestamp_s,
                 out=out,

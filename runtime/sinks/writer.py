@@ -1,4 +1,4 @@
-"""Sinks in a thread of their own, so that encoding overlaps with the next frame's inference.
+"""Painting and sinks in a thread of their own, which overlaps with the next frame's inference.
 
 At most one result waits.  When the sinks are slower than the rest, ``put`` waits for them: no
 result is lost between mask and file, and a live feed drops (and counts) frames before they are
@@ -10,12 +10,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
+
+import numpy as np
+import numpy.typing as npt
 
 from differseg.errors import DifferSegError, InputError
 from differseg.runtime.sinks.base import FrameResult, Sink
 from differseg.runtime.timing import StageTimes
+
+Paint = Callable[[], npt.NDArray[np.uint8]]
 
 _JOIN_TIMEOUT_S = 30.0
 
@@ -31,7 +37,7 @@ class SinkWriter:
     def __init__(self, sinks: Sequence[Sink], times: StageTimes) -> None:
         self._sinks = list(sinks)
         self._times = times
-        self._queue: queue.Queue[FrameResult | None] = queue.Queue(maxsize=1)
+        self._queue: queue.Queue[tuple[FrameResult, Paint | None] | None] = queue.Queue(maxsize=1)
         self._error: DifferSegError | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
@@ -42,15 +48,19 @@ class SinkWriter:
         """What was written, one path per file or folder."""
         return [name for sink in self._sinks for name in sink.files]
 
-    def put(self, result: FrameResult) -> None:
+    def put(self, result: FrameResult, paint: Paint | None = None) -> None:
         """Hand over one result; waits while another one waits.
+
+        Args:
+            result: With its picture, or without.
+            paint: Gives the picture; called in the thread.
 
         Raises:
             DifferSegError: What an earlier result met with in its sink.
         """
         if self._error is not None:
             raise self._error
-        self._queue.put(result)
+        self._queue.put((result, paint))
 
     def close(self) -> DifferSegError | None:
         """Finish what waits and close all sinks; returns what the first failing sink met with."""
@@ -63,16 +73,21 @@ class SinkWriter:
         return self._error
 
     def _run(self) -> None:
-        while (result := self._queue.get()) is not None:
+        while (item := self._queue.get()) is not None:
             # After an error the queue is still emptied, so that put never waits for ever.
             if self._error is None:
-                start_s = perf_counter()
-                for sink in self._sinks:
-                    self._guard(partial(sink.write, result))
-                self._times.add("write", (perf_counter() - start_s) * 1e3)
-            del result
+                self._guard(partial(self._write, *item))
+            del item  # or its buffers would stay in use until the next one comes
         for sink in self._sinks:
             self._guard(sink.close)
+
+    def _write(self, result: FrameResult, paint: Paint | None) -> None:
+        if paint is not None:
+            result = replace(result, picture=paint())
+        start_s = perf_counter()
+        for sink in self._sinks:
+            self._guard(partial(sink.write, result))
+        self._times.add("write", (perf_counter() - start_s) * 1e3)
 
     def _guard(self, call: Callable[[], None]) -> None:
         try:
