@@ -6,13 +6,15 @@ Convention: a folded layer computes ``factor * (W x + b - mean) + beta`` with
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from differseg.export.naming import is_parameter, mark_parameter
 
-Array = npt.NDArray[np.generic]
+Array = npt.NDArray[Any]
 
 _FOLDABLE = ("Conv", "ConvTranspose", "Gemm")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib import metadata
 
@@ -91,15 +92,14 @@ def _input(modality: ModalitySpec, size_hw: tuple[int, int], policy: ThermalPoli
 
 def lowering_decisions(module: nn.Module) -> list[Decision]:
     """Say which parts take another form at export, in the words of their ``for_export``."""
-    counts: dict[type[nn.Module], int] = {}
+    counts: Counter[type[nn.Module]] = Counter()
+    reasons: dict[type[nn.Module], str] = {}
     for part in module.modules():
-        if callable(getattr(part, "for_export", None)):
-            counts[type(part)] = counts.get(type(part), 0) + 1
+        form = getattr(part, "for_export", None)
+        if callable(form):
+            counts[type(part)] += 1
+            reasons[type(part)] = (form.__doc__ or "").strip().splitlines()[0]
     return [
-        Decision(
-            what=f"{kind.__name__} ({count})",
-            value="export form",
-            reason=(kind.for_export.__doc__ or "").strip().splitlines()[0],  # type: ignore[operator, union-attr]
-        )
+        Decision(f"{kind.__name__} ({count})", "export form", reasons[kind])
         for kind, count in counts.items()
     ]

@@ -68,8 +68,8 @@ def load_network(name: str | None, checkpoint: Path | None) -> NetworkSource:
         weights = WeightsRecord(source=f"random (seed {RANDOM_SEED})")
     else:
         config = info.config if info is not None and info.model == name else {}
-        network = create_model(name, **config) if name is not None else None
-        network = load_checkpoint(path, network)
+        named = create_model(name, **config) if name is not None else None
+        network = load_checkpoint(path, named)
         weights = WeightsRecord(
             source=f"shipped with differseg as {path.name}" if shipped else path.name,
             sha256=sha256_of(path),

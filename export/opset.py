@@ -8,7 +8,7 @@ cannot pass silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -129,7 +129,7 @@ def _scatter(graph: ir.Graph, node: ir.Node) -> None:
         )
 
 
-_RULES: dict[str, Callable[[ir.Graph, ir.Node], None]] = {
+_RULES: Mapping[str, Callable[[ir.Graph, ir.Node], None]] = {
     "Pad": _pad,
     "Resize": _resize,
     "ScatterElements": _scatter,

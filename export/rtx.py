@@ -222,7 +222,7 @@ def _probe_model() -> bytes:
         helper.make_node("Relu", ["b"], ["c"]),
         helper.make_node("Cast", ["c"], ["y"], to=TensorProto.FLOAT16),
     ]
-    shape = ["n", 3, 4, 4]
+    shape: list[str | int | None] = ["n", 3, 4, 4]
     graph = helper.make_graph(
         nodes,
         "probe",
@@ -268,7 +268,8 @@ def _ending(code: int, stderr: bytes) -> str:
 def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
     """Run one request and turn its facts into a report, whatever happened to the process."""
     facts, ending, late = _collect(request, timeout_s)
-    status, reason = facts.get("status"), facts.get("reason", "")
+    status: Any = facts.get("status")
+    reason = facts.get("reason", "")
     if late:
         status, reason = "timeout", f"no answer within {timeout_s:g} s during {facts['stage']}"
     elif status is None:

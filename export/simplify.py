@@ -7,6 +7,7 @@ equal constants and equal computations shared, attributes that only repeat a def
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ _NO_LIMIT = 1 << 40
 def simplify(model: ir.Model) -> list[Decision]:
     """Simplify in place; returns what was done, for the manifest."""
     # The default limits leave the trigonometry of a 96x128 Fourier basis in the graph.
-    limits = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
+    limits: dict[str, Any] = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
     optimizer.fold_constants(model, **limits)
     folded, rewritten = fold_batchnorm(model)
     optimizer.optimize_ir(model, num_iterations=4, **limits)
@@ -54,7 +55,7 @@ def _share_equal_constants(graph: ir.Graph) -> None:
         same = first.setdefault((array.dtype, array.shape, digest), value)
         if same is not value:
             ir.convenience.replace_all_uses_with(value, same)
-            del graph.initializers[value.name]
+            graph.initializers.pop(str(value.name))
 
 
 def strip_annotations(model: ir.Model) -> None:
@@ -72,7 +73,7 @@ def strip_annotations(model: ir.Model) -> None:
 
 
 def _equals(attribute: ir.Attr, default: onnx.AttributeProto) -> bool:
-    return bool(attribute.value == ir.from_proto(default).value)
+    return bool(attribute.value == ir.serde.deserialize_attribute(default).value)
 
 
 def _has_no_zero(shape: ir.Value | None) -> bool:

@@ -7,6 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -80,7 +81,7 @@ def trace(
 
 
 def _export(
-    module: nn.Module, arguments: tuple[Tensor, ...], shapes: object
+    module: nn.Module, arguments: tuple[Tensor, ...], shapes: tuple[Any, ...] | None
 ) -> torch.export.ExportedProgram:
     try:
         # The module's forward may name its arguments freely: shapes go by position.
