@@ -60,7 +60,8 @@ class ParityOptions(Thresholds):
     limit: int | None = option(None, metavar="N")
     """Use at most N images, spread evenly over the folder."""
     label_rule: str = option("auto", metavar="RULE")
-    """How label values become classes, see 'differseg evaluate --help'."""
+    """How label values become object and background: auto, nonzero, binary255, mfnet, or ids
+    such as 1,2,3, with +ignore255 behind it where 255 means ignore."""
     report: Path | None = option(None, metavar="FILE")
     """Write an HTML page with pictures; one file, readable without a network."""
     json: bool = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import mmap
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from differseg.errors import InputError, ModelFileError
+from differseg.errors import InputError, MissingComponentError, ModelFileError
 from differseg.export.parity_result import Side
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
 
@@ -83,7 +85,6 @@ class OnnxRunner:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        from differseg.export.modelfile import sha256_of
         from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
         from differseg.runtime.model_file import import_onnxruntime
 
@@ -102,7 +103,7 @@ class OnnxRunner:
             name=path.name,
             kind="ONNX Runtime",
             source=str(path),
-            sha256=sha256_of(path),
+            sha256=_sha256_of(path),
             versions={"onnxruntime": version},
         )
 
@@ -118,6 +119,12 @@ class OnnxRunner:
         self._backend.close()
 
 
+def _sha256_of(path: Path) -> str:
+    """Return a file's hash without reading it into memory, and without the onnx package."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return hashlib.sha256(data).hexdigest()
+
+
 def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
     """Open the two forms of a comparison.
 
@@ -131,6 +138,7 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
     Raises:
         InputError: A name that is none of these, or two forms that do not take the same inputs.
         ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
+        MissingComponentError: A checkpoint without PyTorch, or a file without ONNX Runtime.
     """
     forms = (a, b)
     for form in forms:
@@ -180,12 +188,17 @@ def _check_form(form: str | Path) -> None:
 
 
 def _open_torch(form: str | Path, partner: Manifest | None) -> TorchRunner:
-    import torch
+    try:
+        import torch
 
-    from differseg.checkpoints import read_info
-    from differseg.export.manifest_builder import build_manifest
-    from differseg.export.network_source import load_network
-
+        from differseg.checkpoints import read_info
+        from differseg.export.manifest_builder import build_manifest
+        from differseg.export.network_source import load_network
+    except ModuleNotFoundError as error:
+        raise MissingComponentError(
+            f"parity: {form} is a network in PyTorch, which needs the package '{error.name}'; "
+            "install it with: pip install 'differseg[export]', or compare two .onnx files"
+        ) from None
     path = Path(form)
     is_file = path.suffix.lower() in CHECKPOINT_SUFFIXES
     name = None if is_file else str(form)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -517,6 +519,26 @@ def test_limit_spreads_over_the_folder(module: DeploymentModule, folder: Path) -
         samples_of(module, folder, 0)
 
 
+def test_label_rule_decides_what_is_foreground(module: DeploymentModule, folder: Path) -> None:
+    inputs = build_manifest(module.spec, SIZE_HW, weights=WeightsRecord("a test")).inputs
+    found = next(iter(load_samples(inputs, folder, 1))).label
+    other = next(iter(load_samples(inputs, folder, 1, label_rule="7"))).label
+    assert found is not None
+    assert other is not None
+    assert found.any()
+    assert not other.any()
+    with pytest.raises(InputError, match="label rule 'sevens'"):
+        load_samples(inputs, folder, 1, label_rule="sevens")
+
+
+def test_real_pairs(module: DeploymentModule, model_file: Path, sample_data: Path) -> None:
+    samples = samples_of(module, sample_data / "mfnet", 3)
+    assert "mfnet" in samples.description.split("rule")[1]
+    result = compare_deployment(module, model_file, samples)
+    assert result.passed
+    assert result.overall.label_iou_a is not None
+
+
 def write_pair(root: Path, stems: tuple[str, str], thermal: np.ndarray) -> None:
     for name, stem, image in (
         ("rgb", stems[0], np.zeros((64, 96, 3), np.uint8)),
@@ -588,6 +610,27 @@ def test_command_tells_by_status_and_json(
     loose = ["--max-error", "1", "--flipped-pixels", "100000", "--min-mask-iou", "0"]
     loose += ["--min-boundary-f", "0", "--max-label-iou-drop", "1"]
     assert cli(["parity", str(model_file), str(bad), *common, *loose]) == 0
+
+
+def test_two_files_are_compared_on_a_device_without_pytorch(
+    model_file: Path, checkpoint: Path, folder: Path
+) -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'onnx', 'timm', 'safetensors')));"
+        "from differseg.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+
+    def run(second: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, "parity", str(model_file), str(second)]
+        return subprocess.run(
+            [*command, "--data", str(folder)], capture_output=True, text=True, check=False
+        )
+
+    assert run(model_file).returncode == 0
+    refused = run(checkpoint)
+    assert refused.returncode == 3
+    assert refused.stderr.startswith("error[E_MISSING]: parity:")
+    assert "Traceback" not in refused.stderr
 
 
 def test_command_refuses_in_one_line(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
