@@ -12,7 +12,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,9 +102,15 @@ def parity(
         folder = None if data is None else Path(data)
         samples = load_samples(first.inputs, folder, limit, label_rule=label_rule)
         panels = 0 if report is None else MAX_PANELS
-        result = _compare(
-            first, second, samples, thresholds or Thresholds(), panels, samples.description
-        )
+        with _progress() as progress:
+            result = _compare(
+                first,
+                second,
+                progress.track(samples, description="comparing"),
+                thresholds or Thresholds(),
+                panels,
+                samples.description,
+            )
     finally:
         first.close()
         second.close()
@@ -154,19 +160,14 @@ def _compare(
 ) -> ParityResult:
     comparison = Comparison(a.side, b.side, thresholds, keep_panels=panels)
     start_s = time.perf_counter()
-    total = len(samples) if isinstance(samples, Sized) else None
-    with _progress() as progress:
-        task = progress.add_task("comparing", total=total)
-        for sample in samples:
-            arrays = sample.prepared_for(a.inputs)
-            comparison.add(
-                sample.stem,
-                a.probability(arrays),
-                b.probability(sample.prepared_for(b.inputs)),
-                sample.label,
-                sample.pictures,
-            )
-            progress.advance(task)
+    for sample in samples:
+        comparison.add(
+            sample.stem,
+            a.probability(sample.prepared_for(a.inputs)),
+            b.probability(sample.prepared_for(b.inputs)),
+            sample.label,
+            sample.pictures,
+        )
     return comparison.finish(described, machine=_machine(), seconds=time.perf_counter() - start_s)
 
 
