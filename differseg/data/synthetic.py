@@ -116,7 +116,7 @@ class SyntheticScene:
 
     def mask(self, t_s: float) -> npt.NDArray[np.uint8]:
         """Return the visible foreground in the RGB view at ``t_s``: (H, W) uint8, 0 or 1."""
-        return self._color.render(self._actors, t_s)[1]
+        return self._color.render(self._actors, t_s)[1].copy()
 
     def thermal(self, t_s: float) -> npt.NDArray[np.uint16]:
         """Return the thermal frame stamped ``t_s``: (Ht, Wt) uint16, centikelvin."""

@@ -75,10 +75,15 @@ class ColorLayer:
         self._last: tuple[float, Byte, Byte] | None = None
 
     def render(self, actors: list[Actor], t_s: float) -> tuple[Byte, Byte]:
-        """Return the picture (H, W, 3) uint8 and the mask (H, W) uint8 at world time ``t_s``."""
-        if self._last is None or self._last[0] != t_s:
-            self._last = (t_s, *self._compose(actors, t_s))
-        return self._last[1], self._last[2]
+        """Return the picture (H, W, 3) uint8 and the mask (H, W) uint8 at world time ``t_s``.
+
+        The last result is kept, so that picture and mask of one time cost one drawing; it must
+        not be modified.
+        """
+        last = self._last
+        if last is None or last[0] != t_s:
+            last = self._last = (t_s, *self._compose(actors, t_s))
+        return last[1], last[2]
 
     def _compose(self, actors: list[Actor], t_s: float) -> tuple[Byte, Byte]:
         moving = [layer for actor in actors if (layer := self._actor(actor, t_s)) is not None]

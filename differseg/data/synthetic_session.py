@@ -127,21 +127,19 @@ def write_grid(
     Raises:
         InputError: The picture cannot be written there.
     """
+    path = Path(path)
+    if not path.parent.is_dir() or not cv2.haveImageWriter(str(path)):
+        raise InputError(
+            f"grid: {path} cannot be written; name a .png or .jpg in an existing folder"
+        )
     tiles = []
     for index in range(_GRID_SCENES):
         dark = index % 2 == 1 if night is None else night
         tiles.append(_row(SyntheticScene(seed + index, size_wh, night=dark)))
     rows = [np.hstack(tiles[k : k + 2]) for k in range(0, _GRID_SCENES, 2)]
-    jpeg = Path(path).suffix.lower() in (".jpg", ".jpeg")
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 85] if jpeg else []
-    try:
-        written = cv2.imwrite(str(path), np.vstack(rows), quality)
-    except cv2.error:
-        written = False
-    if not written:
-        raise InputError(
-            f"grid: {path} cannot be written; name a .png or .jpg in an existing folder"
-        )
+    quality = [] if path.suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 85]
+    if not cv2.imwrite(str(path), np.vstack(rows), quality):
+        raise InputError(f"grid: {path} cannot be written; is the disk full or the folder locked?")
 
 
 def _row(scene: SyntheticScene) -> npt.NDArray[Any]:

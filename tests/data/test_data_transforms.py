@@ -1,0 +1,142 @@
+"""Joint transforms: planes stay aligned, values stay in range, randomness comes from the seed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from differseg.data.transforms import (
+    NONE,
+    Augmentation,
+    augment,
+    crop_and_flip,
+    fit,
+    jitter_color,
+    jitter_thermal,
+    misregister,
+    rotate,
+)
+
+ALWAYS = Augmentation(
+    flip=1, rotate=1, misregister=1, color=1, color_noise=1, thermal=1, thermal_noise=1
+)
+
+
+def pattern(size_hw: tuple[int, int] = (96, 128)) -> dict[str, np.ndarray]:
+    """A shape that is the same in all planes and has no symmetry."""
+    mask = np.zeros(size_hw, np.uint8)
+    mask[20:60, 30:50] = 1
+    mask[48:60, 30:90] = 1
+    return {
+        "rgb": np.repeat(mask[..., None] * np.uint8(200), 3, axis=2),
+        "thermal": mask * np.float32(0.8),
+        "mask": mask,
+    }
+
+
+def overlap(planes: dict[str, np.ndarray]) -> tuple[float, float]:
+    """IoU of the mask with the shape in RGB and in thermal."""
+    mask = planes["mask"] == 1
+    valid = planes["mask"] != 255
+    scores = []
+    for shape in (planes["rgb"][..., 0] > 100, planes["thermal"] > 0.4):
+        shape = shape & valid
+        scores.append(float((shape & mask).sum() / max(1, (shape | mask).sum())))
+    return scores[0], scores[1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_geometry_keeps_the_planes_aligned(seed: int) -> None:
+    options = dataclasses.replace(
+        ALWAYS, misregister=0, color=0, color_noise=0, thermal=0, thermal_noise=0
+    )
+    out = augment(pattern(), (96, 128), options, np.random.default_rng(seed))
+    assert out["rgb"].shape == (96, 128, 3)
+    if (out["mask"] == 1).sum() > 200:
+        assert min(overlap(out)) > 0.9
+
+
+def test_geometry_really_moves() -> None:
+    rng = np.random.default_rng(0)
+    moved = [augment(pattern(), (96, 128), ALWAYS, rng)["mask"] == 1 for _ in range(6)]
+    assert len({m.tobytes() for m in moved}) == 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flip_mirrors_all_planes(seed: int) -> None:
+    options = dataclasses.replace(NONE, flip=1)
+    out = crop_and_flip(pattern(), (96, 128), options, np.random.default_rng(seed))
+    for name, plane in pattern().items():
+        np.testing.assert_array_equal(out[name], plane[:, ::-1])
+
+
+def test_rotation_ignores_the_corners() -> None:
+    options = dataclasses.replace(NONE, rotate=1, rotate_deg=5)
+    out = rotate(pattern(), options, np.random.default_rng(1))
+    corners = [out["mask"][y, x] for y in (0, -1) for x in (0, -1)]
+    assert 255 in corners
+    assert set(np.unique(out["mask"])) <= {0, 1, 255}
+
+
+def test_ignored_labels_stay_ignored() -> None:
+    planes = pattern()
+    planes["mask"][:30] = 255
+    out = augment(planes, (48, 64), Augmentation(), np.random.default_rng(3))
+    assert set(np.unique(out["mask"])) <= {0, 1, 255}
+
+
+def test_misregistration_moves_thermal_alone_and_little() -> None:
+    options = dataclasses.replace(NONE, misregister=1, misregister_px=15)
+    planes = pattern()
+    out = misregister(planes, options, np.random.default_rng(0))
+    np.testing.assert_array_equal(out["rgb"], planes["rgb"])
+    np.testing.assert_array_equal(out["mask"], planes["mask"])
+    assert (out["thermal"] != planes["thermal"]).any()
+    assert overlap(out)[1] > 0.6
+
+
+def test_none_only_stretches() -> None:
+    out = augment(pattern(), (48, 64), NONE, np.random.default_rng(0))
+    expected = fit(pattern(), (48, 64))
+    for name in expected:
+        np.testing.assert_array_equal(out[name], expected[name])
+
+
+def test_input_is_not_modified() -> None:
+    planes = pattern()
+    augment(planes, (96, 128), ALWAYS, np.random.default_rng(0))
+    for name, plane in pattern().items():
+        np.testing.assert_array_equal(planes[name], plane)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_thermal_stays_in_range_and_in_order(seed: int) -> None:
+    ramp = np.linspace(0, 1, 64, dtype=np.float32)[None].repeat(32, axis=0)
+    options = dataclasses.replace(ALWAYS, thermal_noise=0)
+    out = jitter_thermal(ramp, options, np.random.default_rng(seed))
+    assert out.dtype == np.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert (np.diff(out[0]) >= 0).all()  # warmer stays warmer
+    noisy = jitter_thermal(ramp, ALWAYS, np.random.default_rng(seed))
+    assert noisy.min() >= 0
+    assert noisy.max() <= 1
+
+
+def test_a_dark_picture_stays_dark_and_keeps_its_detail() -> None:
+    dark = np.random.default_rng(0).integers(5, 40, (32, 32, 3), np.uint8)
+    options = dataclasses.replace(ALWAYS, color_noise=0)
+    for seed in range(12):
+        out = jitter_color(dark, options, np.random.default_rng(seed))
+        assert out.dtype == np.uint8
+        assert out.mean() < 70
+        assert len(np.unique(out)) > 8
+
+
+def test_same_generator_same_result() -> None:
+    one = augment(pattern(), (64, 64), Augmentation(), np.random.default_rng([1, 2, 3]))
+    two = augment(pattern(), (64, 64), Augmentation(), np.random.default_rng([1, 2, 3]))
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
