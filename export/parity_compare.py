@@ -255,7 +255,7 @@ class Comparison:
         for side in (self.a, self.b):
             if side.weights.startswith("random"):
                 warnings.append(f"the weights of {side.name} are random (not trained)")
-        return warnings
+        return list(dict.fromkeys(warnings))  # one file given twice has one warning
 
 
 def _worst(images: list[ImageFigures], name: str, pick: Callable[..., ImageFigures]) -> str:
