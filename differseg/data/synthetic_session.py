@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import process_time
 from typing import Any, Literal
 
 import cv2
@@ -31,6 +32,8 @@ class SyntheticOptions:
     """Write eight scenes (RGB, thermal in a colour map, RGB with the mask) as one picture."""
     session: Path | None = option(None, metavar="DIR")
     """Write rgb/, thermal/ (16 bit, centikelvin), labels/ and registration.json here."""
+    time: bool = False
+    """Measure on eight scenes how long building one and drawing a frame takes, on one core."""
     seconds: float = 2.0
     """Length of the session."""
     fps: float = 30.0
@@ -156,13 +159,38 @@ def _row(scene: SyntheticScene) -> npt.NDArray[Any]:
     return cv2.copyMakeBorder(np.hstack(small), 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(0,) * 4)
 
 
+def measure(size_wh: tuple[int, int] = (640, 480), seed: int = 0) -> dict[str, float]:
+    """Return the median processor time in ms on one core: construct, rgb, thermal, sample.
+
+    Args:
+        size_wh: Width and height of the RGB camera.
+        seed: First of eight scenes.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    spent: dict[str, list[float]] = {"construct": [], "rgb": [], "thermal": [], "sample": []}
+    try:
+        for index in range(_GRID_SCENES):
+            start_s = process_time()
+            scene = SyntheticScene(seed + index, size_wh)
+            spent["construct"].append(process_time() - start_s)
+            for name in ("rgb", "thermal", "sample"):
+                for frame in range(12):
+                    start_s = process_time()
+                    getattr(scene, name)(frame / 7)
+                    spent[name].append(process_time() - start_s)
+    finally:
+        cv2.setNumThreads(threads)
+    return {name: float(np.median(times)) * 1e3 for name, times in spent.items()}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parse(SyntheticOptions, argv, _PROG)
     night = {"auto": None, "day": False, "night": True}[options.light]
     size_wh = options.size[::-1]
-    if options.grid is None and options.session is None:
-        raise InputError(f"{_PROG}: nothing to do; give --grid OUT.png or --session DIR")
+    if options.grid is None and options.session is None and not options.time:
+        raise InputError(f"{_PROG}: nothing to do; give --grid OUT.png, --session DIR or --time")
     if options.grid is not None:
         write_grid(options.grid, seed=options.seed, size_wh=size_wh, night=night)
         print(f"wrote {options.grid}")
@@ -177,4 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             registered=options.view == "registered",
         )
         print(f"wrote {options.session}")
+    if options.time:
+        for what, ms in measure(size_wh, options.seed).items():
+            print(f"{what:<10} {ms:7.1f} ms")
     return 0

@@ -55,6 +55,12 @@ def test_grid(tmp_path: Path, name: str) -> None:
     assert picture.shape[1] > picture.shape[0] > 300
 
 
+def test_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--time", "--size", "64x64"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["construct", "rgb", "thermal", "sample"]
+
+
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
