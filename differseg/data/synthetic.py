@@ -23,9 +23,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.synthetic_builder import Place
 from differseg.data.synthetic_canvas import Weather
 from differseg.data.synthetic_light import make_weather
-from differseg.data.synthetic_places import Place, make_place
+from differseg.data.synthetic_places import make_place
 from differseg.data.synthetic_render import ColorLayer, HeatLayer
 from differseg.data.synthetic_sensors import ColorSensor, ThermalSensor
 from differseg.data.synthetic_traffic import Actor, cast

@@ -13,7 +13,7 @@ import numpy as np
 from differseg.data.synthetic import SyntheticScene
 from differseg.errors import InputError
 
-LOOK = 2
+LOOK = 3
 """Raised whenever scenes of a seed come out differently, so that no stale cache is read."""
 
 SAMPLES_PER_SCENE = 8
@@ -119,7 +119,8 @@ class SyntheticDataset:
     def _fill(self, folder: Path, group: int) -> None:
         """Draw and keep all samples of a scene, so that the scene is built once."""
         first = group * SAMPLES_PER_SCENE
-        for index in range(first, min(first + SAMPLES_PER_SCENE, self.count)):
+        # the first sample last: where it is kept, its whole scene is
+        for index in reversed(range(first, min(first + SAMPLES_PER_SCENE, self.count))):
             sample = self._draw(index)
             write_sample(folder, self.stems[index], sample)
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.synthetic_builder import LIGHT_STEP_PX, Place
 from differseg.data.synthetic_canvas import Weather
 from differseg.data.synthetic_light import contact_shadow, sun_shadow
-from differseg.data.synthetic_places import LIGHT_STEP_PX, Place
 from differseg.data.synthetic_sprites import Matrix, SpriteFrame
 from differseg.data.synthetic_sprites import place as warp_into
 from differseg.data.synthetic_traffic import Actor, Pose

@@ -8,8 +8,8 @@ import numpy as np
 
 from differseg.data import synthetic_figures as figures
 from differseg.data import synthetic_vehicles as vehicles
+from differseg.data.synthetic_builder import Lane, Place
 from differseg.data.synthetic_canvas import Weather
-from differseg.data.synthetic_places import Lane, Place
 from differseg.data.synthetic_sprites import Sprite
 from differseg.data.synthetic_view import View
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -125,9 +124,8 @@ def test_label_value_without_meaning(tmp_path: Path) -> None:
     assert FolderDataset(tmp_path, label_rule="77")[0]["mask"].min() == 1
 
 
-@pytest.mark.skipif("DIFFERSEG_SAMPLE_DATA" not in os.environ, reason="DIFFERSEG_SAMPLE_DATA unset")
-def test_mfnet_sample_data() -> None:
-    root = Path(os.environ["DIFFERSEG_SAMPLE_DATA"]) / "mfnet"
+def test_mfnet_sample_data(sample_data: Path) -> None:
+    root = sample_data / "mfnet"
     data = FolderDataset(root)
     assert data.rule is not None
     assert data.rule.name == "auto: mfnet"
