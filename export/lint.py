@@ -35,9 +35,17 @@ class Verdict:
     source: str = ""
 
 
-def lint(model: onnx.ModelProto, target: Target) -> tuple[Verdict, ...]:
-    """Return the graph's findings and one verdict per node, in the graph's order."""
-    view = GraphView.of(model)
+def lint(
+    model: onnx.ModelProto, target: Target, view: GraphView | None = None
+) -> tuple[Verdict, ...]:
+    """Return the graph's findings and one verdict per node, in the graph's order.
+
+    Args:
+        model: The graph.
+        target: Where it shall run.
+        view: Its types and shapes, when the caller has collected them already.
+    """
+    view = view or GraphView.of(model)
     functions = {function.name for function in model.functions}
     nodes = (
         _node_verdict(NodeView(node, view), target, functions) for node in all_nodes(model.graph)
@@ -53,7 +61,8 @@ def worst(verdicts: tuple[Verdict, ...]) -> Level:
 
 def levels_by_target(model: onnx.ModelProto) -> dict[str, Level]:
     """Return the worst level of a graph on every known target."""
-    return {name: worst(lint(model, target)) for name, target in TARGETS.items()}
+    view = GraphView.of(model)
+    return {name: worst(lint(model, target, view)) for name, target in TARGETS.items()}
 
 
 def _graph_verdicts(model: onnx.ModelProto, target: Target) -> Iterator[Verdict]:

@@ -92,9 +92,9 @@ def _remove_noops(graph: ir.Graph) -> None:
         if source is None or not _is_noop(node, source):
             continue
         result = node.outputs[0]
-        if result.is_graph_output() and (source.is_graph_input() or source.is_graph_output()):
-            continue
         if result.is_graph_output():
+            if source.producer() is None or source.is_graph_output():
+                continue
             source.name = result.name
         ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
         graph.remove(node, safe=True)
@@ -152,20 +152,19 @@ def _is_noop(node: ir.Node, source: ir.Value) -> bool:
         return True
     if node.op_type == "Cast":
         return same_type
-    same_shape = (
-        source.shape is not None and source.shape.is_static() and source.shape == result.shape
-    )
-    if not (same_type and same_shape):
+    shape = source.shape
+    if not same_type or shape is None or not shape.is_static() or shape != result.shape:
         return False
     if node.op_type == "Transpose":
-        return list(node.attributes.get_ints("perm", [])) == sorted(
-            node.attributes.get_ints("perm", [])
-        )
+        return list(node.attributes.get_ints("perm", [])) == list(range(len(shape)))
+    if node.op_type == "Pad":  # pads of 1 and -1 keep the shape and move the picture
+        return _all_equal(node, 1, 0)
     if node.op_type == "Slice":
         return _all_equal(node, 4, 1)
     if node.op_type == "Resize":
-        return True
-    return node.op_type in ("Reshape", "Expand", "Flatten", "Squeeze", "Unsqueeze", "Pad", "Tile")
+        cropped = node.attributes.get_string("coordinate_transformation_mode", "")
+        return cropped != "tf_crop_and_resize" and _all_equal(node, 2, 1)
+    return node.op_type in ("Reshape", "Expand", "Flatten", "Squeeze", "Unsqueeze", "Tile")
 
 
 def _all_equal(node: ir.Node, index: int, expected: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +145,10 @@ def test_targets_are_complete_and_ordered():
 def test_an_unknown_target_names_the_nearest():
     with pytest.raises(InputError, match="no target 'jetpak6'; did you mean 'jetpack6'"):
         find_target("jetpak6")
+
+
+def test_the_guide_names_each_target_with_its_opset():
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text()
+    for name in ("jetpack5", "jetpack6.0", "jetpack6", "jetpack7.0", "jetpack7", "rtx1"):
+        (row,) = [line for line in guide.splitlines() if line.startswith(f"| `{name}`")]
+        assert row.endswith(f"| {TARGETS[name].max_opset} |")
