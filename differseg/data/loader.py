@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -189,11 +190,26 @@ def _collate(samples: list[Batch | _Refusal]) -> Batch | _Refusal:
     return refusal or default_collate(samples)
 
 
-def quiet_worker(_worker: int) -> None:
-    """Prepare a worker process: one OpenCV thread, and signals as the run needs them."""
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Fork workers inside this block.
+
+    OpenCV's threads do not survive a fork, and a worker that inherits their pool waits for them
+    for ever as soon as it resizes the pool.  Inside the block there is none to inherit.
+    """
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    # Ctrl-C reaches the whole process group, and a forked worker inherits the run's handlers: the
-    # run alone decides when to stop, and it must be able to end its workers.
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def leave_signals_to_run(_worker: int) -> None:
+    """Prepare a worker process: the run alone decides when to stop.
+
+    Ctrl-C reaches the whole process group, and a forked worker inherits the run's own handlers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -209,7 +225,9 @@ class Batches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self._loader:
+        with one_opencv_thread():
+            batches = iter(self._loader)
+        for batch in batches:
             if isinstance(batch, _Refusal):
                 raise batch.error
             yield batch
@@ -266,7 +284,7 @@ def make_loader(
         collate_fn=_collate,
         batch_sampler=order,
         num_workers=workers,
-        worker_init_fn=quiet_worker,
+        worker_init_fn=leave_signals_to_run,
         pin_memory=torch.cuda.is_available(),
         # the loader draws a seed for its workers: from here, not from the run's own generator
         generator=torch.Generator().manual_seed(seed),

@@ -86,16 +86,7 @@ def write_session(
         raise InputError(f"session: {folder} holds rgb/ already; name another folder")
     scene = SyntheticScene(seed, size_wh, fps, night)
     for index in range(max(1, round(seconds * fps))):
-        t_s = index / fps
-        if registered:
-            sample: dict[str, npt.NDArray[Any]] = scene.sample(t_s)
-        else:
-            sample = {
-                "rgb": scene.rgb(t_s),
-                "thermal": scene.thermal(t_s),
-                "mask": scene.mask(t_s),
-            }
-        write_sample(folder, f"{index:06d}", sample)
+        write_sample(folder, f"{index:06d}", _frames(scene, index / fps, registered))
     if registered:
         registration = Registration.identity(size_wh)
     else:
@@ -110,6 +101,13 @@ def write_session(
     }
     (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return scene
+
+
+def _frames(scene: SyntheticScene, t_s: float, registered: bool) -> dict[str, npt.NDArray[Any]]:
+    """Return what both cameras show at ``t_s``, and the mask."""
+    if registered:
+        return scene.sample(t_s)
+    return {"rgb": scene.rgb(t_s), "thermal": scene.thermal(t_s), "mask": scene.mask(t_s)}
 
 
 def write_grid(
