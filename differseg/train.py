@@ -21,7 +21,9 @@ from rich.console import Console
 
 from differseg.checkpoints import load_checkpoint, save_checkpoint
 from differseg.errors import InputError
+from differseg.manifest import ThermalPolicy
 from differseg.models import create_model
+from differseg.models.spec import ModelSpec
 from differseg.options import option, parse
 from differseg.pictures import comparison_grid, write_picture
 from differseg.training.interruption import StopRequest
@@ -29,14 +31,22 @@ from differseg.training.loop import Recipe, Trainer
 from differseg.training.precision import choose_device, choose_precision
 from differseg.training.progress import RunDisplay
 from differseg.training.run_folder import RunFolder
-from differseg.training.samples import TrainingData, open_training_data
+from differseg.training.samples import (
+    SYNTHETIC,
+    Loading,
+    TrainingData,
+    open_folder,
+    open_synthetic,
+)
 from differseg.training.snapshot import read_snapshot, write_snapshot
 from differseg.training.validation import validate
 
 INTERRUPTED = 130
 """Exit status after SIGINT or SIGTERM, with the snapshot written."""
 
-_FREE_FIELDS = {"workers", "device", "snapshot_minutes", "resume", "restart", "json", "out"}
+_FREE_FIELDS = {
+    "out", "workers", "device", "synthetic_cache", "snapshot_minutes", "resume", "restart", "json",
+}  # fmt: skip
 """Options that may differ when a run goes on: they do not define what is learnt."""
 
 
@@ -52,6 +62,10 @@ class TrainOptions:
     """Folder with rgb/, thermal/ or depth/, and labels/; or the word synthetic."""
     synthetic_count: int = 2000
     """Synthetic samples to train on; a tenth as many more are held out."""
+    synthetic_size: tuple[int, int] | None = None
+    """Height and width that scenes are drawn at; the network's own when not given."""
+    synthetic_cache: Path | None = option(None, metavar="DIR")
+    """Folder that keeps drawn scenes, about 1.2 MB a sample; RUN/synthetic when not given."""
     label_rule: str = "auto"
     """How label files become a binary mask, see docs/training.md."""
     holdout: float = 0.15
@@ -118,8 +132,8 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
             f"{model.spec.multiple}"
         )
     if options.init is not None:
-        model = load_checkpoint(options.init, model)
-    data = open_training_data(options, model.spec, size_hw)
+        load_checkpoint(options.init, model)
+    data = _open_data(options, model.spec, size_hw)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, torch.device(device.value))
     folder = RunFolder(options.out)
@@ -136,6 +150,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
         }
     )
     _announce(console, options, trainer, data)
+    data.draw_scenes(console)
     with StopRequest() as stop:
         completed = _run(options, trainer, data, folder, console, stop)
     return _summary(folder, trainer, completed)
@@ -155,6 +170,20 @@ def _check(options: TrainOptions) -> None:
         raise InputError(f"--ema {options.ema}: expected 0 <= ema < 1")
     if options.resume and options.restart:
         raise InputError("--resume and --restart exclude each other")
+
+
+def _open_data(options: TrainOptions, spec: ModelSpec, size_hw: tuple[int, int]) -> TrainingData:
+    loading = Loading(size_hw, options.batch, options.seed, options.workers, ThermalPolicy())
+    if options.data != SYNTHETIC:
+        return open_folder(
+            spec, loading, Path(options.data), label_rule=options.label_rule,
+            holdout=options.holdout,
+        )  # fmt: skip
+    return open_synthetic(
+        spec, loading, count=options.synthetic_count,
+        size_hw=options.synthetic_size or spec.size_hw,
+        cache=options.synthetic_cache or options.out / SYNTHETIC,
+    )  # fmt: skip
 
 
 def _identity(
@@ -185,6 +214,8 @@ def _announce(
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     step = trainer.position.step
     start = f"resuming at step {step}" if step else "starting"
+    if step == trainer.recipe.total_steps:
+        start = "already complete"
     console.print(
         f"{start}: {options.model} ({trainable / 1e6:.2f} M trainable parameters) on "
         f"{data.description['train']} samples, {data.description['held_out']} held out; "

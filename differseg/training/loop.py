@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from differseg.errors import CheckFailedError
 from differseg.losses import deep_supervision_loss
+from differseg.models.base import SegmentationModel
 from differseg.models.deployment import Normalize
-from differseg.models.spec import ModelSpec
 from differseg.training.averaging import WeightAverage
 from differseg.training.optimizer import create_optimizer, learning_rate_at
 from differseg.training.snapshot import random_state, restore_random_state
@@ -64,11 +64,11 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, device: torch.device, precision: str
+        self, model: SegmentationModel, recipe: Recipe, device: torch.device, precision: str
     ) -> None:
         self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.recipe, self.device, self.precision = recipe, device, precision
-        self.spec = cast(ModelSpec, model.spec)
+        self.spec = model.spec
         self.normalize = Normalize(self.spec).to(device)
         self.optimizer = create_optimizer(model, recipe.learning_rate, recipe.weight_decay)
         self.average = WeightAverage(model, recipe.ema_decay)

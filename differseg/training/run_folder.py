@@ -3,6 +3,7 @@
 ``config.json`` (what was asked for), ``environment.json`` (one entry per start: versions, device,
 threads, commit), ``metrics.jsonl`` (one line per epoch), ``last.pt`` (snapshot),
 ``best.safetensors`` (averaged weights of the best epoch) and ``pictures/epoch_003.jpg``.
+Drawn synthetic scenes may lie beside them and are kept by a restart.
 """
 
 from __future__ import annotations

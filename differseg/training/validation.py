@@ -50,8 +50,9 @@ def validate(
                     scores = metrics.update(probability, label)
                     if index in shown:
                         caption = f"{stems[index]}   iou {scores.iou:.3f}"
-                        inputs = {name: _image(batch[name][n]) for name in trainer.normalize.names}
-                        rows.append(Comparison(caption, inputs, probability, label))
+                        rows.append(
+                            Comparison(caption, _pictures(trainer, batch, n), probability, label)
+                        )
                     index += 1
         finally:
             trainer.model.train()
@@ -63,6 +64,12 @@ def _label(batch: dict[str, Tensor], n: int) -> npt.NDArray[np.uint8]:
     label = (batch["mask"][n, 0] > 0.5).to(torch.uint8)
     label = torch.where(batch["valid"][n, 0] > 0, label, IGNORE)
     return np.asarray(label.numpy(), dtype=np.uint8)
+
+
+def _pictures(
+    trainer: Trainer, batch: dict[str, Tensor], n: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    return {name: _image(batch[name][n]) for name in trainer.normalize.names}
 
 
 def _image(plane: Tensor) -> npt.NDArray[np.generic]:

@@ -1,0 +1,218 @@
+"""``differseg evaluate``: score a checkpoint or an ONNX file on labelled data.
+
+Each form of a model runs as :mod:`differseg.predictors` says.  The probability map is resized to
+the label, as the runtime resizes it to the frame, and judged at the label's size.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from differseg.data.folder import FolderDataset
+from differseg.data.sequences import split_by_sequence
+from differseg.data.synthetic_dataset import SyntheticDataset
+from differseg.errors import InputError
+from differseg.metrics import BOUNDARY_TOLERANCE_PX, ImageScores, SegmentationMetrics
+from differseg.options import option, parse
+from differseg.pictures import Comparison, comparison_grid, write_picture
+from differseg.predictors import Predictor, open_predictor
+from differseg.runtime.preprocess import resize
+from differseg.training.samples import SYNTHETIC, Samples
+
+SYNTHETIC_SEED = 2_000_000
+"""Seed of the scenes that are judged: neither trained on nor held out in training."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Score a checkpoint or an ONNX file on labelled data."""
+
+    file: Path | None = option(None, positional=True, metavar="FILE")
+    """Checkpoint (.safetensors, .pt, .pth) or .onnx file; the shipped weights of --model when
+    not given."""
+    model: str | None = None
+    """Name of the network; needed where the file does not say it (.pt, .pth)."""
+    data: str = option(SYNTHETIC, metavar="DIR")
+    """Folder with rgb/, thermal/ or depth/, and labels/; or the word synthetic."""
+    synthetic_count: int = 64
+    """Synthetic samples to judge on."""
+    label_rule: str = "auto"
+    """How label files become a binary mask, see docs/training.md."""
+    holdout: float = 0.0
+    """Judge only the share of a folder that 'train --holdout' leaves out; 0 judges all of it."""
+    size: tuple[int, int] | None = None
+    """Height and width of a checkpoint's input; the network's own when not given."""
+    threshold: float | None = None
+    """Probability from which a pixel is foreground; the model's own when not given."""
+    device: str = "auto"
+    """Where a checkpoint runs: auto, cpu, cuda or cuda:N."""
+    tolerance_px: float = BOUNDARY_TOLERANCE_PX
+    """Tolerance of the boundary F-measure in pixels of the label."""
+    out: Path | None = option(None, metavar="DIR")
+    """Write metrics.json, images.csv and worst.jpg here."""
+    worst: int = 8
+    """Images with the lowest IoU that worst.jpg shows."""
+    json: bool = False
+    """Print the result as one JSON document, last."""
+
+
+def _open_samples(options: EvaluateOptions, predictor: Predictor) -> Samples:
+    if options.data == SYNTHETIC:
+        lacking = set(predictor.modalities) - set(SyntheticDataset.modalities)
+        if lacking:
+            raise InputError(
+                f"--data {SYNTHETIC}: the scenes have rgb and thermal, but {predictor.name} needs "
+                f"{', '.join(sorted(lacking))}; give a folder with it: --data DIR"
+            )
+        return SyntheticDataset(options.synthetic_count, SYNTHETIC_SEED, predictor.size_hw)
+    samples = FolderDataset(options.data, predictor.modalities, label_rule=options.label_rule)
+    if samples.rule is None:
+        raise InputError(f"--data {options.data}: there is no labels/ folder to judge against")
+    if options.holdout:
+        return samples.select(split_by_sequence(samples.stems, options.holdout).held_out)
+    return samples
+
+
+class _Worst:
+    """Keeps the rows of the images with the lowest IoU."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._kept: list[tuple[float, int, Comparison]] = []
+
+    def wants(self, iou: float) -> bool:
+        """Say whether an image of this IoU would be kept."""
+        full = len(self._kept) >= self._count
+        return self._count > 0 and (not full or iou < self._kept[-1][0])
+
+    def add(self, iou: float, row: Comparison) -> None:
+        """Keep a row, and drop the best one of too many."""
+        self._kept.append((iou, len(self._kept), row))
+        self._kept.sort(key=lambda kept: kept[:2])
+        del self._kept[self._count :]
+
+    def rows(self) -> list[Comparison]:
+        """Return the rows, worst first."""
+        return [row for _, _, row in self._kept]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        summary: Model, data and ``metrics`` as plain JSON values.
+        images: Name and figures of every image.
+        worst: Rows of the images with the lowest IoU, worst first.
+        threshold: Probability from which a pixel is foreground.
+    """
+
+    summary: dict[str, Any]
+    images: list[tuple[str, ImageScores]]
+    worst: list[Comparison]
+    threshold: float
+
+
+def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evaluation:
+    """Score a model; see :class:`EvaluateOptions`.
+
+    Args:
+        options: Which model, on which data.
+        console: Where progress is shown; standard output when None.
+
+    Raises:
+        InputError: An option or the data does not fit.
+        CheckpointError, ModelFileError, ManifestError, MissingComponentError: The model cannot be
+            used.
+    """
+    console = console or Console()
+    if options.threshold is not None and not 0 < options.threshold < 1:
+        raise InputError(f"--threshold {options.threshold}: expected a value between 0 and 1")
+    predictor = open_predictor(options.file, options.model, options.size, options.device)
+    samples = _open_samples(options, predictor)
+    threshold = options.threshold or predictor.threshold
+    metrics = SegmentationMetrics(threshold, options.tolerance_px)
+    worst, images = _Worst(options.worst), []
+    for index in track(
+        range(len(samples)), "evaluate", console=console, disable=not console.is_terminal
+    ):
+        sample = samples[index]
+        label = sample["mask"]
+        probability = resize(predictor.probability(sample), label.shape)
+        scores = metrics.update(probability, label)
+        images.append((sample["stem"], scores))
+        if worst.wants(scores.iou):
+            caption = f"{sample['stem']}   iou {scores.iou:.3f}"
+            row = Comparison(caption, predictor.pictures(sample), probability, label)
+            worst.add(scores.iou, row)
+    summary = {
+        "model": predictor.name,
+        "file": str(options.file) if options.file else f"shipped weights of {options.model}",
+        "data": options.data,
+        "label_rule": samples.rule.name if isinstance(samples, FolderDataset) and samples.rule
+        else None,
+        "size": list(predictor.size_hw),
+        "threshold": threshold,
+        "tolerance_px": options.tolerance_px,
+        "metrics": metrics.compute(),
+    }  # fmt: skip
+    return Evaluation(summary, images, worst.rows(), threshold)
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Write ``metrics.json``, ``images.csv`` and ``worst.jpg``.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(evaluation.summary, indent=2) + "\n"
+        (folder / "metrics.json").write_text(text, encoding="utf-8")
+        with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["stem", *(f.name for f in dataclasses.fields(ImageScores))])
+            for stem, scores in evaluation.images:
+                writer.writerow([stem, *(f"{v:.6f}" for v in dataclasses.astuple(scores))])
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from None
+    if evaluation.worst:
+        picture = comparison_grid(evaluation.worst, threshold=evaluation.threshold)
+        write_picture(folder / "worst.jpg", picture)
+
+
+def _print(evaluation: Evaluation, console: Console) -> None:
+    summary = evaluation.summary
+    height, width = summary["size"]
+    text = f"{summary['model']} ({summary['file']}) at {height}x{width} on {summary['data']}"
+    console.print(text, highlight=False, soft_wrap=True)
+    table = Table()
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in summary["metrics"].items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line of ``differseg evaluate``."""
+    options = parse(EvaluateOptions, argv, "differseg evaluate")
+    console = Console()
+    evaluation = evaluate(options, console)
+    _print(evaluation, console)
+    if options.out is not None:
+        write_evaluation(evaluation, options.out)
+        console.print(f"written: {options.out}", highlight=False, soft_wrap=True)
+    if options.json:
+        print(json.dumps(evaluation.summary))
+    return 0

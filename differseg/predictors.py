@@ -1,0 +1,182 @@
+"""One model, ready to judge images, whatever kind of file it came from.
+
+A checkpoint runs through the deployment module that export traces, an ONNX file through the
+runtime's segmenter: each is fed by the code that feeds it on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
+from differseg.errors import InputError
+from differseg.manifest import ThermalPolicy
+from differseg.models import create_model
+from differseg.models.base import SegmentationModel
+from differseg.models.deployment import DeploymentModule
+from differseg.models.inputs import input_specs
+from differseg.runtime.preprocess import InputPreparer, map_depth
+from differseg.runtime.segmenter import Segmenter
+from differseg.runtime.thermal import ThermalMapper
+from differseg.training.precision import choose_device
+
+Images = Mapping[str, npt.NDArray[Any]]
+"""Modality to image, as a data set gives it."""
+
+
+class Predictor(Protocol):
+    """A model, ready to judge: images in, probability out."""
+
+    name: str
+    modalities: tuple[str, ...]
+    size_hw: tuple[int, int]
+    threshold: float
+
+    def probability(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return the probability (H, W) float32 at the model's size of one sample's images."""
+
+    def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what a person is shown of each modality: (H, W, 3) uint8 or (H, W) in 0..1."""
+
+
+class TorchPredictor:
+    """A checkpoint, run by the deployment module.
+
+    Args:
+        model: The network with its weights.
+        size_hw: Height and width of its input.
+        policy: What mapped thermal images in training.
+        device: Where to compute.
+
+    Raises:
+        InputError: A size that the network cannot take.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        size_hw: tuple[int, int],
+        policy: ThermalPolicy,
+        device: torch.device,
+    ) -> None:
+        spec = model.spec
+        if any(side < 1 or side % spec.multiple for side in size_hw):
+            raise InputError(
+                f"--size {size_hw[0]}x{size_hw[1]}: {spec.name} needs multiples of {spec.multiple}"
+            )
+        self.name, self.size_hw, self.threshold = spec.name, size_hw, spec.threshold
+        self._module, self._device = DeploymentModule(model).to(device), device
+        self._preparers = {s.modality: InputPreparer(s) for s in input_specs(spec, size_hw, policy)}
+        self.modalities: tuple[str, ...] = tuple(self._preparers)
+        self._policy = policy
+
+    def probability(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return the probability (H, W) float32 at the model's size of one sample's images."""
+        raw = [
+            torch.from_numpy(preparer.prepare(images[name])).to(self._device)
+            for name, preparer in self._preparers.items()
+        ]
+        with torch.inference_mode():
+            return np.asarray(self._module(*raw)[0, 0].cpu().numpy(), dtype=np.float32)
+
+    def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what a person is shown of each modality."""
+        return _pictures(images, self.modalities, self._policy)
+
+
+class OnnxPredictor:
+    """An ONNX file, run by the runtime.
+
+    Args:
+        path: File written by ``differseg export``.
+
+    Raises:
+        ModelFileError, ManifestError, MissingComponentError: As :class:`Segmenter`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._segmenter = Segmenter(path)
+        manifest = self._segmenter.manifest
+        self.name, self.modalities = manifest.model, self._segmenter.modalities
+        self.size_hw, self.threshold = manifest.inputs[0].size_hw, manifest.threshold
+        thermal = manifest.input("thermal")
+        self._policy = (thermal and thermal.thermal_policy) or ThermalPolicy()
+
+    def probability(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return the probability (H, W) float32 at the model's size of one sample's images."""
+        frames = {name: images[name] for name in self.modalities}
+        return self._segmenter(**frames).probability.copy()  # type: ignore[arg-type]
+
+    def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what a person is shown of each modality."""
+        return _pictures(images, self.modalities, self._policy)
+
+
+def _pictures(
+    images: Images, modalities: Sequence[str], policy: ThermalPolicy
+) -> dict[str, npt.NDArray[np.generic]]:
+    shown: dict[str, npt.NDArray[np.generic]] = {}
+    for name in modalities:
+        image = images[name]
+        if name == "thermal":
+            image = ThermalMapper(policy).map(image)
+        elif name == "depth":
+            image = map_depth(image)
+        shown[name] = image
+    return shown
+
+
+def open_predictor(
+    file: Path | None,
+    model: str | None = None,
+    size_hw: tuple[int, int] | None = None,
+    device: str = "auto",
+) -> Predictor:
+    """Open a model file, or the weights that are shipped for a network.
+
+    Args:
+        file: Checkpoint or ONNX file; None takes the shipped weights of ``model``.
+        model: Name of the network; None takes what the file says.
+        size_hw: Height and width for a checkpoint; None takes the network's own.
+        device: Where a checkpoint runs: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: Neither file nor model, no shipped weights, or a size that does not fit.
+        CheckpointError, ModelFileError, ManifestError: The file cannot be used, or is of another
+            network than ``model``.
+    """
+    if file is None:
+        if model is None:
+            raise InputError("evaluate: give a checkpoint or an .onnx file, or --model NAME")
+        file = shipped_weights(model)
+        if file is None:
+            create_model(model)  # an unknown name has its own message
+            raise InputError(
+                f"--model {model}: no weights are shipped for it; give a checkpoint file"
+            )
+    if file.suffix == ".onnx":
+        return _open_onnx(file, model, size_hw)
+    network = load_checkpoint(file, create_model(model) if model else None)
+    info = read_info(file)
+    policy = (info and info.thermal_policy) or ThermalPolicy()
+    where = torch.device(choose_device(device).value)
+    return TorchPredictor(network, size_hw or network.spec.size_hw, policy, where)
+
+
+def _open_onnx(file: Path, model: str | None, size_hw: tuple[int, int] | None) -> OnnxPredictor:
+    predictor = OnnxPredictor(file)
+    if model is not None and model != predictor.name:
+        raise InputError(f"--model {model}: {file} holds '{predictor.name}'; leave --model away")
+    if size_hw is not None and size_hw != predictor.size_hw:
+        height, width = predictor.size_hw
+        raise InputError(
+            f"--size {size_hw[0]}x{size_hw[1]}: {file} was exported at {height}x{width}; export it "
+            "again at the other size"
+        )
+    return predictor
