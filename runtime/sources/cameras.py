@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -20,6 +21,7 @@ from differseg.runtime.sources.base import Frame, Modality, Source, to_modality
 _DRIVER_STAMP_MAX_AGE_S = 1.0
 """A driver's stamp older than this is on another clock than ours."""
 
+_LOG_SILENT = 0
 _OPEN_TIMEOUT_MS = 10_000
 _READ_TIMEOUT_MS = 5_000
 
@@ -34,15 +36,27 @@ def open_quietly(name: str | int, backend: int, settings: list[int]) -> cv2.Vide
     """
     # Read by OpenCV once, when its FFmpeg part first runs; a user's own setting wins.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with _silence():
+        try:
+            return cv2.VideoCapture(name, backend, settings)
+        except cv2.error:
+            # A backend that rejects the settings; the caller reports that it is not open.
+            return cv2.VideoCapture()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Stop OpenCV's own log for a block; its place in the API depends on the version."""
+    home = getattr(cv2.utils, "logging", cv2)
+    if not hasattr(home, "setLogLevel"):
+        yield
+        return
+    level = home.getLogLevel()
+    home.setLogLevel(_LOG_SILENT)
     try:
-        return cv2.VideoCapture(name, backend, settings)
-    except cv2.error:
-        # A backend that rejects the settings; the caller reports that it is not open.
-        return cv2.VideoCapture()
+        yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        home.setLogLevel(level)
 
 
 class Decoder:
@@ -240,15 +254,18 @@ class GstreamerSource(CaptureSource):
         self.description = f"GStreamer '{self._text[:60]}'"
 
     @property
-    def pipeline(self) -> str:
-        """Return the text as it is given to OpenCV."""
+    def pipelines(self) -> list[str]:
+        """Texts to give to OpenCV, the first that starts is used."""
         if "appsink" in self._text:
-            return self._text
-        formats = "BGR" if self.modality == "rgb" else "GRAY16_LE"
-        return (
-            f"{self._text} ! videoconvert ! video/x-raw,format={formats} ! "
-            "appsink drop=true max-buffers=1 sync=false"
-        )
+            return [self._text]
+        sink = "appsink drop=true max-buffers=1 sync=false"
+        if self.modality == "rgb":
+            return [f"{self._text} ! videoconvert ! video/x-raw,format=BGR ! {sink}"]
+        # 16 bit is not offered to videoconvert, which would turn it into 8 bit and 8 into 16.
+        return [
+            f"{self._text} ! video/x-raw,format=GRAY16_LE ! {sink}",
+            f"{self._text} ! videoconvert ! video/x-raw,format=GRAY8 ! {sink}",
+        ]
 
     def open(self) -> None:
         """Build and start the pipeline."""
@@ -258,14 +275,17 @@ class GstreamerSource(CaptureSource):
                 "use an OpenCV that has it (JetPack's system OpenCV, Debian's python3-opencv), "
                 "not the one from PyPI"
             )
-        settings: list[int] = [] if self.modality == "rgb" else [cv2.CAP_PROP_CONVERT_RGB, 0]
-        capture = open_quietly(self.pipeline, cv2.CAP_GSTREAMER, settings)
-        if not capture.isOpened():
-            raise SourceError(
-                f"{self.description}: the pipeline does not start; try it alone with: "
-                f"gst-launch-1.0 {self._text} ! fakesink"
-            )
-        self._adopt(capture)
+        for pipeline in self.pipelines:
+            capture = open_quietly(pipeline, cv2.CAP_GSTREAMER, [])
+            if capture.isOpened():
+                if "format=GRAY8" in pipeline:
+                    self.notes.append(f"{self.description}: gives no 16 bit, so 8 bit are used")
+                self._adopt(capture)
+                return
+        raise SourceError(
+            f"{self.description}: the pipeline does not start; try it alone with: "
+            f"gst-launch-1.0 {self._text} ! fakesink"
+        )
 
     def _lost_text(self) -> str:
         return "the pipeline ended or failed"

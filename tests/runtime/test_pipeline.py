@@ -300,9 +300,37 @@ def test_status_reports():
     )
     assert 2 <= len(seen) <= 8
     assert seen[-1].frames > 10
-    assert seen[-1].cameras[0].startswith("rgb ")
-    assert "Hz" in seen[-1].cameras[1]
+    assert seen[1].cameras[0].startswith("rgb ")
+    assert "Hz" in seen[1].cameras[1]
     assert abs(seen[-1].skew_ms) < 30
+
+
+class FakeWindow:
+    """Closes itself after some pictures."""
+
+    def __init__(self, quit_after):
+        self.shown, self.threads, self.quit, self.closed = [], set(), False, False
+        self._quit_after = quit_after
+
+    def write(self, result):
+        self.shown.append(result.picture.copy())
+        self.threads.add(threading.current_thread())
+        self.quit = len(self.shown) >= self._quit_after
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_window_shows_what_the_sinks_get_and_can_end_the_run():
+    window, sink = FakeWindow(quit_after=6), ListSink(wants_picture=True)
+    summary, error, results = run(*recorded(50), window=window, sinks=[sink])
+    assert error is None
+    assert summary.end == "the window was closed"
+    assert window.threads == {threading.main_thread()}
+    assert window.closed
+    assert len(results) == 6
+    for shown, result in zip(window.shown, results, strict=True):
+        assert (shown == result.picture).all()
 
 
 def test_a_frozen_camera_is_seen():
@@ -339,7 +367,6 @@ def test_memory_does_not_grow():
     class Watch(ListSink):
         def write(self, result):
             if result.index % 100 == 0:
-                gc.collect()
                 samples.append(process.memory_info().rss / 2**20)
 
     rgb = FakeSource(live=False, fps=100, count=2000)

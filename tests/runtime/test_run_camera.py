@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from tiny_network import RGB_WEIGHTS, THERMAL_WEIGHT, tiny_manifest, tiny_onnx, write_model
 
@@ -204,6 +205,25 @@ def test_help_fits_a_page(capsys):
     assert "--on-thermal-loss" in out
     assert len(out.splitlines()) <= 66
     assert set(RunOptions.__dataclass_fields__) >= {"model", "rgb", "thermal", "tolerance_ms"}
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_two_thousand_frames(tiny_model, tmp_path):
+    """Everything real: engine, synthetic cameras, video, masks and lines."""
+    process, samples = psutil.Process(), []
+
+    def look(status):
+        samples.append((status.frames, process.memory_info().rss / 2**20))
+
+    text = "synthetic:seed=3,size=64x64,paced=0,fps=30,seconds=67"
+    summary = run_camera(
+        tiny_model, text, text, headless=True, out=tmp_path / "out", on_status=look
+    )
+    assert summary.frames >= 2000
+    late = np.array([sample for sample in samples if sample[0] > 600])
+    slope = np.polyfit(late[:, 0] / 1000, late[:, 1], 1)[0]
+    print(f"{slope:.3f} MB per 1,000 frames")
+    assert slope < 1.0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -114,12 +114,26 @@ def test_gstreamer_needs_another_opencv():
 
 
 def test_gstreamer_text_gets_a_sink_that_keeps_only_the_newest_frame():
-    assert GstreamerSource("videotestsrc ! tee", "rgb").pipeline.endswith(
-        "format=BGR ! appsink drop=true max-buffers=1 sync=false"
-    )
-    assert "GRAY16_LE" in GstreamerSource("v4l2src ! queue", "thermal").pipeline
+    (rgb,) = GstreamerSource("videotestsrc ! tee", "rgb").pipelines
+    assert rgb.endswith("format=BGR ! appsink drop=true max-buffers=1 sync=false")
+    first, second = GstreamerSource("v4l2src ! queue", "thermal").pipelines
+    assert first.startswith("v4l2src ! queue ! video/x-raw,format=GRAY16_LE ! appsink")
+    assert second.startswith("v4l2src ! queue ! videoconvert ! video/x-raw,format=GRAY8 ! appsink")
     own = "videotestsrc ! appsink name=mine"
-    assert GstreamerSource(own, "rgb").pipeline == own
+    assert GstreamerSource(own, "rgb").pipelines == [own]
+
+
+@pytest.mark.skipif(not has_gstreamer(), reason="this OpenCV has no GStreamer")
+@pytest.mark.parametrize(
+    ("pixels", "dtype"), [("GRAY16_LE", "uint16"), ("GRAY8", "uint8"), ("I420", "uint8")]
+)
+def test_gstreamer_keeps_sixteen_bits(pixels, dtype):
+    text = f"videotestsrc num-buffers=3 ! video/x-raw,format={pixels},width=64,height=48 ! queue"
+    with parse_source(text, "thermal") as source:
+        frame = source.read()
+        assert (frame.image.shape, frame.image.dtype.name) == ((48, 64), dtype)
+        with pytest.raises(SourceError, match="ended or failed"):
+            [source.read() for _ in range(4)]
 
 
 def test_passwords_are_not_shown():
