@@ -11,13 +11,13 @@ from torch import nn
 from differseg import __version__
 from differseg.manifest import (
     Decision,
-    InputSpec,
     Manifest,
     OutputSpec,
     ThermalPolicy,
     WeightsRecord,
 )
-from differseg.models.spec import ModalitySpec, ModelSpec
+from differseg.models.inputs import input_specs
+from differseg.models.spec import ModelSpec
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnx-ir")
 
@@ -51,7 +51,7 @@ def build_manifest(
         model=spec.name,
         system=spec.system,
         task=spec.task,
-        inputs=tuple(_input(m, size_hw, policy) for m in spec.modalities),
+        inputs=input_specs(spec, size_hw, policy),
         outputs=(OutputSpec("probability", "probability", (1, 1, *size_hw)),),
         classes=spec.classes,
         threshold=spec.threshold,
@@ -60,33 +60,6 @@ def build_manifest(
         model_config=dict(spec.config),
         tools={"differseg": __version__, **{tool: metadata.version(tool) for tool in _TOOLS}},
         decisions=tuple(decisions),
-    )
-
-
-def _input(modality: ModalitySpec, size_hw: tuple[int, int], policy: ThermalPolicy) -> InputSpec:
-    height, width = size_hw
-    if modality.channels == 3:
-        return InputSpec(
-            name=modality.name,
-            modality=modality.name,
-            shape=(1, height, width, 3),
-            dtype="uint8",
-            layout="NHWC",
-            value_range=(0.0, 255.0),
-            mean=modality.mean,
-            std=modality.std,
-            color_order="RGB",
-        )
-    return InputSpec(
-        name=modality.name,
-        modality=modality.name,
-        shape=(1, 1, height, width),
-        dtype="float32",
-        layout="NCHW",
-        value_range=(0.0, 1.0),
-        mean=modality.mean,
-        std=modality.std,
-        thermal_policy=policy if modality.name == "thermal" else None,
     )
 
 
