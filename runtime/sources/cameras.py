@@ -315,7 +315,7 @@ class NetworkSource(CaptureSource):
         self._adopt(capture)
 
     def _lost_text(self) -> str:
-        return f"the stream ended or gave nothing for {_READ_TIMEOUT_MS // 1000} s"
+        return f"the stream ended or gave nothing for {_READ_TIMEOUT_MS / 1000:g} s"
 
 
 def has_gstreamer() -> bool:

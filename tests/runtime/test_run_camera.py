@@ -207,7 +207,6 @@ def test_help_fits_a_page(capsys):
     assert set(RunOptions.__dataclass_fields__) >= {"model", "rgb", "thermal", "tolerance_ms"}
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_over_two_thousand_frames(tiny_model, tmp_path):
     """Everything real: engine, synthetic cameras, video, masks and lines."""
     process, samples = psutil.Process(), []

@@ -1,15 +1,17 @@
-"""A network camera: motion JPEG over HTTP from this machine."""
+"""Network cameras, served by this machine: motion JPEG over HTTP, and RTSP."""
 
 import http.server
+import itertools
 import threading
 import time
 
 import cv2
 import numpy as np
 import pytest
+from rtsp_camera import RtspCamera
 
 from differseg.errors import SourceError
-from differseg.runtime.sources import open_source
+from differseg.runtime.sources import cameras, open_source
 
 FRAMES, FPS = 40, 25.0
 
@@ -64,3 +66,42 @@ def test_frames_are_stamped_on_arrival_and_hanging_up_is_a_failure(address):
     # The reader sees frames as they are sent, not in one heap at the end.
     middle, last = frames[len(frames) // 2], frames[-1]
     assert last.timestamp_s - middle.timestamp_s > 0.5 * (FRAMES / 2) / FPS
+
+
+@pytest.fixture(scope="module")
+def transport_stream(tmp_path_factory):
+    """Two seconds of MPEG-TS whose brightness rises."""
+    path = tmp_path_factory.mktemp("ts") / "a.ts"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (64, 48))
+    for k in range(50):
+        noise = np.random.default_rng(k).integers(0, 60, (48, 64, 3), dtype=np.uint8)
+        writer.write(noise + np.uint8(3 * k))
+    writer.release()
+    return path.read_bytes()
+
+
+def test_rtsp(transport_stream):
+    frames = []
+    with RtspCamera(transport_stream, 2.0) as camera:
+        with open_source(camera.address, "rgb") as source:
+            assert source.description == camera.address.replace("user:secret@", "")
+            with pytest.raises(SourceError, match="the stream ended"):
+                read_until_it_fails(source, frames)
+        assert camera.methods[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+    levels = [float(frame.image.mean()) for frame in frames]
+    assert len(levels) >= 40
+    assert all(b > a - 1 for a, b in itertools.pairwise(levels))
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+
+
+def test_an_rtsp_camera_that_falls_silent_is_a_failure(transport_stream, monkeypatch):
+    monkeypatch.setattr(cameras, "_READ_TIMEOUT_MS", 700)
+    frames = []
+    with (
+        RtspCamera(transport_stream, 0.5, silence_s=4.0) as camera,
+        open_source(camera.address, "rgb") as source,
+    ):
+        with pytest.raises(SourceError, match="gave nothing for"):
+            read_until_it_fails(source, frames)
+        assert 0.4 < time.monotonic() - frames[-1].timestamp_s < 3.0
+    assert len(frames) > 30
