@@ -17,7 +17,7 @@ import torch
 from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
 from differseg.errors import InputError
 from differseg.manifest import ThermalPolicy
-from differseg.models import create_model
+from differseg.models import create_model, list_models
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import DeploymentModule
 from differseg.models.inputs import input_specs
@@ -156,7 +156,8 @@ def open_predictor(
             raise InputError("evaluate: give a checkpoint or an .onnx file, or --model NAME")
         file = shipped_weights(model)
         if file is None:
-            create_model(model)  # an unknown name has its own message
+            if model not in {info.name for info in list_models()}:
+                create_model(model)  # says which name was meant
             raise InputError(
                 f"--model {model}: no weights are shipped for it; give a checkpoint file"
             )
