@@ -38,10 +38,10 @@ class EvaluateOptions:
     """Score a checkpoint or an ONNX file on labelled data."""
 
     file: Path | None = option(None, positional=True, metavar="FILE")
-    """Checkpoint (.safetensors, .pt, .pth) or .onnx file; the shipped weights of --model when
-    not given."""
+    """Checkpoint (.safetensors, .pt, .pth), .onnx file, or a network's name for its shipped
+    weights."""
     model: str | None = None
-    """Name of the network; needed where the file does not say it (.pt, .pth)."""
+    """Name of the network, where the file does not say it (.pt, .pth)."""
     data: str = option(SYNTHETIC, metavar="DIR")
     """Folder with rgb/, thermal/ or depth/, and labels/; or the word synthetic."""
     synthetic_count: int = 64
@@ -157,7 +157,7 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
             worst.add(scores.iou, row)
     summary = {
         "model": predictor.name,
-        "file": str(options.file) if options.file else f"shipped weights of {options.model}",
+        "file": str(options.file or options.model),
         "data": options.data,
         "label_rule": samples.rule.name if isinstance(samples, FolderDataset) and samples.rule
         else None,

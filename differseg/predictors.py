@@ -141,7 +141,8 @@ def open_predictor(
     """Open a model file, or the weights that are shipped for a network.
 
     Args:
-        file: Checkpoint or ONNX file; None takes the shipped weights of ``model``.
+        file: Checkpoint or ONNX file, or the name of a network with shipped weights; None takes
+            the shipped weights of ``model``.
         model: Name of the network; None takes what the file says.
         size_hw: Height and width for a checkpoint; None takes the network's own.
         device: Where a checkpoint runs: auto, cpu, cuda or cuda:N.
@@ -151,12 +152,15 @@ def open_predictor(
         CheckpointError, ModelFileError, ManifestError: The file cannot be used, or is of another
             network than ``model``.
     """
+    names = {info.name for info in list_models()}
+    if file is not None and str(file) in names and not file.exists():
+        file, model = None, str(file)
     if file is None:
         if model is None:
             raise InputError("evaluate: give a checkpoint or an .onnx file, or --model NAME")
         file = shipped_weights(model)
         if file is None:
-            if model not in {info.name for info in list_models()}:
+            if model not in names:
                 create_model(model)  # says which name was meant
             raise InputError(
                 f"--model {model}: no weights are shipped for it; give a checkpoint file"

@@ -145,6 +145,15 @@ def test_an_onnx_file_scores_like_its_checkpoint(
     assert onnx_side == pytest.approx(torch_side, abs=1e-4)
 
 
+def test_a_name_stands_for_its_shipped_weights(
+    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("differseg.predictors.shipped_weights", lambda name: checkpoint)
+    wanted = evaluate(options(checkpoint, folder)).summary["metrics"]
+    for changes in ({"file": Path("differseg-edge")}, {"file": None, "model": "differseg-edge"}):
+        assert evaluate(options(checkpoint, folder, **changes)).summary["metrics"] == wanted
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
