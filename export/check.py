@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from differseg.export import rtx
-from differseg.export.graph_view import opset_of, shape_of
+from differseg.export.graph_view import GraphView, opset_of, shape_of
 from differseg.export.lint import Verdict, levels_by_target, lint
 from differseg.export.lint_rules import Level
 from differseg.export.modelfile import PROTOBUF_LIMIT, read_model
@@ -129,12 +129,17 @@ def check(path: Path | str, target: str = DEFAULT_TARGET, real: bool = False) ->
     chosen, model = find_target(target), read_model(path)
     if real:
         rtx.find_libraries()
-    verdicts = lint(model, chosen)
+    view = GraphView.of(model)
+    verdicts = lint(model, chosen, view)
     findings = tuple(v for v in verdicts if not v.op)
     nodes = tuple(v for v in verdicts if v.op)
     profiles = _profiles(model) if real else None
-    targets, opset, checker = levels_by_target(model), opset_of(model), _checker(model, Path(path))
-    del model  # the builder needs the memory of a large one
+    targets, opset, checker = (
+        levels_by_target(model, view),
+        opset_of(model),
+        _checker(model, Path(path)),
+    )
+    del model, view  # the builder needs the memory of a large one
     return CheckReport(
         path=Path(path),
         target=chosen,

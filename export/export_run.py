@@ -240,13 +240,11 @@ _ANY = 1 << 40
 def _check(part: Path, options: ExportOptions, steps: _Steps) -> tuple[CheckReport, list[str]]:
     """Hold the file against the target, and against NVIDIA's parser and builder where installed."""
     real = options.real and rtx.is_available()
-    name = f"check for {options.target}" + (", NVIDIA's parser and builder" if real else "")
-    with steps(name) as said:
+    with steps("check") as said:
         report = replace(check(part, options.target, real), path=options.out)
+        said.append(f"{options.target} {'accepts' if report.passed else 'refuses'} the file")
         if report.rtx is not None and report.rtx.passed:
-            said.append(
-                f"{report.rtx.layers} layers, engine {report.rtx.engine_bytes / 1e6:.1f} MB"
-            )
+            said.append(f"NVIDIA built an engine of {report.rtx.engine_bytes / 1e6:.1f} MB")
     if not report.passed:
         raise CheckFailedError(_refusal(options, "; ".join(report.reasons()[:3])))
     skipped = []

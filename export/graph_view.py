@@ -27,8 +27,8 @@ class GraphView:
     def of(cls, model: onnx.ModelProto) -> GraphView:
         """Collect what is known of a model's tensors, inferring what the file does not say."""
         view = cls(opset=opset_of(model))
-        described = {info.name for info in model.graph.value_info}
-        if any(o and o not in described for node in model.graph.node for o in node.output[:1]):
+        described = {info.name for info in (*model.graph.value_info, *model.graph.output)}
+        if any(name not in described for node in model.graph.node for name in node.output[:1]):
             model = _with_shapes(model)
         view._collect(model.graph)
         return view

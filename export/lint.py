@@ -59,9 +59,9 @@ def worst(verdicts: tuple[Verdict, ...]) -> Level:
     return "no" if "no" in levels else "condition" if "condition" in levels else "yes"
 
 
-def levels_by_target(model: onnx.ModelProto) -> dict[str, Level]:
+def levels_by_target(model: onnx.ModelProto, view: GraphView | None = None) -> dict[str, Level]:
     """Return the worst level of a graph on every known target."""
-    view = GraphView.of(model)
+    view = view or GraphView.of(model)
     return {name: worst(lint(model, target, view)) for name, target in TARGETS.items()}
 
 
