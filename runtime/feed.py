@@ -239,12 +239,19 @@ class LiveFeed(Feed):
             self._advance()
 
     def _advance(self) -> None:
-        """Move everything that is decided into the slot."""
+        """Move the newest of what is decided into the slot.
+
+        One thermal frame can decide several RGB frames at once; only the newest goes on.
+        """
         assert self.pairer is not None
+        newest: Delivery | None = None
         while (pair := self.pairer.next()) is not None:
             delivery = self._decide(pair)
             if delivery is not None:
-                self._put(delivery)
+                self.drops["superseded"] += newest is not None
+                newest = delivery
+        if newest is not None:
+            self._put(newest)
 
     def _put(self, delivery: Delivery) -> None:
         self.drops["consumer_busy"] += self.depth

@@ -68,8 +68,8 @@ class RunOptions:
     """End after this much of the RGB stream."""
     frames: int | None = None
     """End after this many results."""
-    tolerance_ms: float = 50.0
-    """Largest difference in capture time within a pair."""
+    tolerance_ms: float = 60.0
+    """Largest difference in capture time within a pair; half a period of a 9 Hz camera is 56."""
     thermal_offset_ms: float | None = None
     """Known lateness of the thermal time stamps; 0 when left out."""
     reuse_thermal: bool = True

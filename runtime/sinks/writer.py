@@ -82,6 +82,8 @@ class SinkWriter:
             self._guard(sink.close)
 
     def _write(self, result: FrameResult, paint: Paint | None) -> None:
+        if not self._sinks:
+            return
         if paint is not None:
             result = replace(result, picture=paint())
         start_s = perf_counter()

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 from fake_cameras import FakeSource
 
@@ -11,6 +12,7 @@ from differseg.runtime import capture as capture_module
 from differseg.runtime.capture import Capture
 from differseg.runtime.feed import LiveFeed, RecordedFeed, ThermalWatch, open_feed
 from differseg.runtime.pairing import Pairer
+from differseg.runtime.sources import Frame
 
 
 def feed_of(rgb, thermal=None, *, tolerance_ms=30.0, timeout_s=0.3, offset_ms=0.0):
@@ -94,6 +96,25 @@ def test_a_slow_consumer_gets_the_newest_and_every_drop_has_a_cause():
     assert books_are_right(feed, len(delivered))
     # One period of the camera, the wait for the thermal partner, and a busy test machine.
     assert sorted(ages_s)[len(ages_s) // 2] < 0.06
+
+
+def test_rgb_frames_that_one_late_thermal_frame_decides_are_superseded_by_the_newest():
+    """Delivered by hand: three RGB frames wait, then their common thermal frame comes."""
+    feed = feed_of(FakeSource(), FakeSource("thermal"), offset_ms=50.0, tolerance_ms=20)
+    image = np.zeros((4, 4), np.uint8)
+    feed._thermal_came(Frame(image, 9.95, 0))
+    feed._thermal_came(Frame(image, 10.05, 1))
+    for k, time_s in enumerate((10.09, 10.10, 10.11)):
+        feed._rgb_came(Frame(image, time_s, k))
+        assert feed.depth == 0
+    feed._thermal_came(Frame(image, 10.15, 2))
+    assert feed.depth == 1
+    assert feed.drops == {"superseded": 2}
+    delivery = feed.take(0.0)
+    assert (delivery.pair.rgb.index, delivery.pair.thermal.index) == (2, 2)
+    assert delivery.pair.skew_ms == pytest.approx(-10)
+    for source in feed.captures:
+        source.source.close()
 
 
 def test_live_rgb_alone_keeps_only_the_newest():

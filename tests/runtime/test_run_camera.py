@@ -100,7 +100,7 @@ def test_synthetic_pair_uses_its_own_geometry_and_clock(tiny_model):
     notes = " ".join(summary.notes)
     assert "own homography" in notes
     assert "thermal offset: the synthetic pair's own" in notes
-    assert summary.skew_ms.max <= 50.001
+    assert summary.skew_ms.max <= 60.001
     assert summary.frames > 8
     assert summary.end == "1.5 s were processed"
     assert summary.cameras["thermal"].fps == pytest.approx(9, rel=0.15)
