@@ -30,6 +30,8 @@ from differseg.schema import to_plain
 LARGE_PARAMETERS = 50_000_000
 """Networks from this size on are compared on ``LARGE_IMAGES`` images by default."""
 LARGE_IMAGES = 2
+SYNTHETIC_SCENES = 4
+"""Scenes, day and night in turn, where the user names no images."""
 
 _WRAPPER = "model."  # the network's place in DeploymentModule
 
@@ -218,6 +220,8 @@ def _compare(
     limit = options.limit
     if limit is None and source.parameters >= LARGE_PARAMETERS:
         limit = LARGE_IMAGES
+    if limit is None and options.data is None:
+        limit = SYNTHETIC_SCENES
     # Probabilities of random weights crowd around the threshold, where rounding flips pixels.
     limits = Thresholds(flipped_pixels=_ANY, min_mask_iou=0.0, min_boundary_f=0.0)
     with steps("parity") as said:

@@ -64,7 +64,7 @@ class ExportOptions:
     data: Path | None = option(None, metavar="DIR")
     """Folder with rgb/ and thermal/, depth/ or flow/ to compare on; by default synthetic scenes."""
     limit: int | None = option(None, metavar="N")
-    """Compare on at most N images."""
+    """Compare on at most N images; by default all of DIR, 4 scenes, or 2 for large networks."""
     real: bool = True
     """Run NVIDIA's parser and builder where they are installed."""
     keep_failed: bool = False
