@@ -109,7 +109,7 @@ def test_rgb_frames_that_one_late_thermal_frame_decides_are_superseded_by_the_ne
         assert feed.depth == 0
     feed._thermal_came(Frame(image, 10.15, 2))
     assert feed.depth == 1
-    assert feed.drops == {"superseded": 2}
+    assert +feed.drops == {"superseded": 2}
     delivery = feed.take(0.0)
     assert (delivery.pair.rgb.index, delivery.pair.thermal.index) == (2, 2)
     assert delivery.pair.skew_ms == pytest.approx(-10)
