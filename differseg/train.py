@@ -23,6 +23,7 @@ from differseg.checkpoints import load_checkpoint, save_checkpoint
 from differseg.errors import InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models import create_model
+from differseg.models.base import SegmentationModel
 from differseg.models.spec import ModelSpec
 from differseg.options import option, parse
 from differseg.pictures import comparison_grid, write_picture
@@ -76,7 +77,7 @@ class TrainOptions:
     """Passes over the data."""
     batch: int = 8
     """Images a step."""
-    lr: float = 2e-3
+    lr: float = 5e-3
     """Highest learning rate."""
     weight_decay: float = 5e-4
     """AdamW's weight decay; norms and biases have none."""
@@ -131,15 +132,11 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
             f"--size {size_hw[0]}x{size_hw[1]}: {options.model} needs multiples of "
             f"{model.spec.multiple}"
         )
-    if options.init is not None:
-        load_checkpoint(options.init, model)
     data = _open_data(options, model.spec, size_hw)
     device = choose_device(options.device)
     precision = choose_precision(options.precision, torch.device(device.value))
     folder = RunFolder(options.out)
-    found = folder.open(_identity(options, data, size_hw), options.restart)
-    if options.resume and not found:
-        raise InputError(f"--resume: there is no snapshot in {options.out}; leave --resume away")
+    found = _open_run(options, folder, _identity(options, data, size_hw), model)
     trainer = Trainer(model, _recipe(options, data), torch.device(device.value), precision.value)
     if found:
         trainer.restore(read_snapshot(folder.snapshot))
@@ -170,6 +167,21 @@ def _check(options: TrainOptions) -> None:
         raise InputError(f"--ema {options.ema}: expected 0 <= ema < 1")
     if options.resume and options.restart:
         raise InputError("--resume and --restart exclude each other")
+
+
+def _open_run(
+    options: TrainOptions, folder: RunFolder, config: dict[str, Any], model: SegmentationModel
+) -> bool:
+    """Return whether there is a snapshot to go on from; where there is none, begin a run."""
+    found = folder.find(config, options.restart)
+    if options.resume and not found:
+        raise InputError(f"--resume: there is no snapshot in {options.out}; leave --resume away")
+    if not found:
+        if options.init is not None:
+            load_checkpoint(options.init, model)
+        folder.begin(config)
+    folder.tidy()
+    return found
 
 
 def _open_data(options: TrainOptions, spec: ModelSpec, size_hw: tuple[int, int]) -> TrainingData:

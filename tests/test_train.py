@@ -169,7 +169,7 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 def start(run: TrainOptions) -> subprocess.Popen[str]:
     return subprocess.Popen(
         as_command(run), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
     )  # fmt: skip
 
 
@@ -185,13 +185,14 @@ def test_killed_run_resumes_bit_by_bit(tmp_path: Path, scenes: Path, finished: P
     assert_same_run(run.out, finished)
 
 
-def test_sigint_finishes_the_step_and_says_how_to_go_on(
-    tmp_path: Path, scenes: Path, finished: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_finishes_the_step_and_says_how_to_go_on(
+    tmp_path: Path, scenes: Path, finished: Path, number: signal.Signals
 ) -> None:
     run = options(tmp_path / "stopped", scenes, snapshot_minutes=0.0, workers=1)
     process = start(run)
     wait_for_step(run.out, 1, process)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED, err
     assert f"go on with: {resume_command(run)}" in out
@@ -243,7 +244,7 @@ def test_other_configuration_is_refused_and_restart_begins_anew(
     assert run_main(main, resume_command(other).split()[2:]) == 2
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 1
-    assert "lr (was 0.002, now 0.001)" in error[0]
+    assert "lr (was 0.005, now 0.001)" in error[0]
     assert "seed (was 0, now 3)" in error[0]
     train(dataclasses.replace(other, restart=True))
     assert json.loads((run.out / "config.json").read_text())["seed"] == 3
@@ -303,6 +304,7 @@ def test_a_folder_is_split_by_sequence(tmp_path: Path) -> None:
         ({"precision": "amp"}, "mixed precision needs a GPU"),
         ({"resume": True}, "--resume: there is no snapshot"),
         ({"init": Path("none.safetensors")}, "none.safetensors: there is no such file"),
+        ({"resume": True, "restart": True}, "--resume and --restart exclude each other"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -314,6 +316,7 @@ def test_mistakes_are_one_line(
         train(run)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not run.out.exists()
 
 
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:

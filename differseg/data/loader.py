@@ -206,12 +206,13 @@ def one_opencv_thread() -> Iterator[None]:
 
 
 def leave_signals_to_run(_worker: int) -> None:
-    """Prepare a worker process: the run alone decides when to stop.
+    """Prepare a worker process: the run alone decides when to stop, and then ends its workers.
 
-    Ctrl-C reaches the whole process group, and a forked worker inherits the run's own handlers.
+    Ctrl-C and a service manager signal the whole group; a worker that died of it would break the
+    step that the run still wants to finish.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class Batches:

@@ -44,15 +44,15 @@ class RunFolder:
         self.best = path / "best.safetensors"
         self.pictures = path / "pictures"
 
-    def open(self, config: dict[str, Any], restart: bool) -> bool:
-        """Make the folder ready for a run with this configuration.
+    def find(self, config: dict[str, Any], restart: bool = False) -> bool:
+        """Look for a run to go on with; nothing is written.
 
         Args:
             config: What defines the run, as plain JSON values.
-            restart: Delete what an earlier run left here and begin anew.
+            restart: Do not go on with what is there, whatever its configuration.
 
         Returns:
-            True where a snapshot of the same run is there to go on from.
+            True where a snapshot of the same run is there and may be used.
 
         Raises:
             InputError: The folder holds a run with another configuration (the fields are named),
@@ -60,21 +60,29 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--out {self.path}: this is a file; give a folder")
-        if self.config.exists():
-            if restart:
-                self._clear()
-            else:
-                self._compare(config)
-        elif self.path.exists() and any(self.path.iterdir()):
+        if not self.config.exists() and self.path.exists() and any(self.path.iterdir()):
             raise InputError(
                 f"--out {self.path}: the folder holds files but no run (no config.json); "
                 "give a new folder, or empty this one"
             )
-        self.pictures.mkdir(parents=True, exist_ok=True)
+        if restart or not self.snapshot.exists():
+            return False
+        self._compare(config)
+        return True
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Make the folder ready for a new run; what an earlier one left there is deleted."""
+        for file in (self.config, self.environment, self.metrics, self.snapshot, self.best):
+            file.unlink(missing_ok=True)
+        shutil.rmtree(self.pictures, ignore_errors=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_json(self.config, config)
+
+    def tidy(self) -> None:
+        """Remove what a kill may have left half done, and make the folder of pictures."""
+        self.pictures.mkdir(exist_ok=True)
         for leftover in self.path.glob(f"*{PARTIAL_SUFFIX}"):
             leftover.unlink()
-        self._write_json(self.config, config)
-        return self.snapshot.exists()
 
     def _compare(self, config: dict[str, Any]) -> None:
         try:
@@ -95,11 +103,6 @@ class RunFolder:
                 f"{', '.join(different)}; repeat its command to resume it, give another folder, "
                 "or delete it with --restart"
             )
-
-    def _clear(self) -> None:
-        for file in (self.config, self.environment, self.metrics, self.snapshot, self.best):
-            file.unlink(missing_ok=True)
-        shutil.rmtree(self.pictures, ignore_errors=True)
 
     def add_start(self, entry: dict[str, Any]) -> None:
         """Add this start's environment to ``environment.json``."""
