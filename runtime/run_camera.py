@@ -64,25 +64,25 @@ class RunOptions:
     """Write PNG masks and results.jsonl."""
     headless: bool = False
     """Show no window."""
-    seconds: float | None = None
+    seconds: float | None = option(None, metavar="S")
     """End after this much of the RGB stream."""
-    frames: int | None = None
+    frames: int | None = option(None, metavar="N")
     """End after this many results."""
-    tolerance_ms: float = 60.0
+    tolerance_ms: float = option(60.0, metavar="MS")
     """Largest difference in capture time within a pair; half a period of a 9 Hz camera is 56."""
-    thermal_offset_ms: float | None = None
-    """Known lateness of the thermal time stamps; 0 when left out."""
+    thermal_offset_ms: float | None = option(None, metavar="MS")
+    """Known lateness of the thermal stamps; 0 (synthetic: the pair's own) when left out."""
     reuse_thermal: bool = True
     """Let a thermal frame serve several RGB frames (a slow thermal camera)."""
     on_thermal_loss: Literal["stop", "rgb_only", "hold"] = "stop"
     """rgb_only: constant thermal input; hold: show the last result, marked stale."""
-    thermal_timeout_ms: float = 1500.0
+    thermal_timeout_ms: float = option(1500.0, metavar="MS")
     """The thermal camera is lost after this long without a pair."""
     live: bool = False
     """Play files and folders in real time and drop what is late."""
     backend: Literal["auto", "onnxruntime"] = "auto"
     """Inference engine."""
-    threads: int | None = None
+    threads: int | None = option(None, metavar="N")
     """Processor threads of the engine; one per usable core when left out."""
     json: bool = False
     """Print the summary as one JSON document on the last line."""

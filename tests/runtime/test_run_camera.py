@@ -198,6 +198,38 @@ def test_python_call_raises_and_refuses_unknown_options(tiny_model, tmp_path):
     assert len(list((tmp_path / "m").glob("*.png"))) == 3, "what was done is kept"
 
 
+def rgb_only_model(path):
+    """probability = weighted rgb / 255."""
+    model = tiny_onnx()
+    del model.graph.input[1]
+    for name in ("Mul", "Add"):
+        model.graph.node.remove(next(n for n in model.graph.node if n.op_type == name))
+    model.graph.node[-1].output[0] = "probability"
+    model.graph.initializer.remove(
+        next(i for i in model.graph.initializer if i.name == "thermal_weight")
+    )
+    manifest = tiny_manifest()
+    return write_model(path, model, replace(manifest, task="rgb", inputs=manifest.inputs[:1]))
+
+
+def test_a_model_that_takes_rgb_alone(tmp_path, capfd):
+    model = rgb_only_model(tmp_path / "rgb.onnx")
+    rgb = folder(tmp_path / "rgb", 4)
+    summary = run_camera(model, rgb, headless=True, out=tmp_path / "out")
+    assert summary.frames == 4
+    assert summary.pairs == 0
+    assert set(summary.cameras) == {"rgb"}
+    assert frames_of(tmp_path / "out/overlay.mp4") == 4
+    lines = [json.loads(x) for x in (tmp_path / "out/results.jsonl").read_text().splitlines()]
+    assert [line["skew_ms"] for line in lines] == [None] * 4
+    assert lines[0]["area_fraction"]["object"] == pytest.approx(0.5, abs=0.02)
+    capfd.readouterr()
+    assert call("--model", model, "--rgb", rgb, "--thermal", rgb) == 2
+    assert "takes rgb alone: leave out --thermal" in capfd.readouterr().err
+    assert call("--model", model, "--rgb", rgb, "--registration", "x.json") == 2
+    assert "there is no --thermal" in capfd.readouterr().err
+
+
 def test_help_fits_a_page(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
