@@ -252,6 +252,7 @@ def _run(
     with RunDisplay(console, options.epochs, total_steps, position.step) as display:
         while position.epoch < options.epochs:
             finished = _train_epoch(options, trainer, data, folder, display, stop)
+            display.validating()
             line = _finish_epoch(options, trainer, data, folder, stop) if finished else None
             if line is None:
                 write_snapshot(folder.snapshot, trainer.state())

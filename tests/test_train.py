@@ -26,7 +26,7 @@ from differseg.errors import CheckFailedError, DifferSegError, InputError
 from differseg.options import run_main
 from differseg.train import INTERRUPTED, TrainOptions, main, resume_command, train
 from differseg.training.loop import Recipe, Trainer
-from differseg.training.snapshot import read_snapshot
+from differseg.training.snapshot import read_snapshot, write_snapshot
 
 SIZE_HW = (64, 96)
 CPU = torch.device("cpu")
@@ -95,6 +95,22 @@ def test_nan_stops_before_it_reaches_the_weights() -> None:
     with pytest.raises(CheckFailedError, match=r"loss is nan at step 1 \(epoch 1, batch 1\)"):
         trainer.step(batch)
     assert all(torch.equal(p, before[name]) for name, p in trainer.model.named_parameters())
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_goes_on_bit_by_bit(precision: str, tmp_path: Path) -> None:
+    batch = four_scenes()
+    torch.manual_seed(0)
+    whole = Trainer(create_model("differseg-edge"), recipe(), CPU, precision)
+    first = whole.step(batch)
+    write_snapshot(tmp_path / "last.pt", whole.state())
+    wanted = [whole.step(batch) for _ in range(2)]
+    assert wanted[-1] < first
+    resumed = Trainer(create_model("differseg-edge"), recipe(), CPU, precision)
+    resumed.restore(read_snapshot(tmp_path / "last.pt"))
+    assert [resumed.step(batch) for _ in range(2)] == wanted
+    assert resumed.scaler.state_dict() == whole.scaler.state_dict()
+    assert (resumed.scaler.state_dict() != {}) == (precision == "fp16")
 
 
 def test_frozen_parameters_stay_as_they_are() -> None:

@@ -77,6 +77,10 @@ class RunDisplay:
             rate=f"{self._images_per_s:.1f} images/s",
         )
 
+    def validating(self) -> None:
+        """Show that the held-out samples are being judged."""
+        self._progress.update(self._task, rate="validating")
+
     def epoch(self, line: dict[str, Any]) -> None:
         """Show one finished epoch, a line of ``metrics.jsonl``."""
         figures = line["validation"]
