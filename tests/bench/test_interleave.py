@@ -1,0 +1,96 @@
+"""The bench: turns, medians, disturbed bursts, and a worker that dies."""
+
+import json
+import sys
+
+import pytest
+
+from differseg.bench import interleave
+from differseg.bench.command import BenchOptions, BenchResult, _peer_names, bench
+from differseg.bench.interleave import PeerTimes, measure
+from differseg.errors import CheckFailedError, InputError, ModelFileError
+
+FAKE_WORKER = """
+import json, sys, time
+peer = sys.argv[1]
+speed_ms = {"slow": 8.0, "fast": 2.0}[peer]
+print("a line of chatter")
+print(json.dumps({"ready": "fake " + peer}), flush=True)
+for line in sys.stdin:
+    words = line.split()
+    if words[0] == "quit":
+        print(json.dumps({"peak_mib": 5.0}), flush=True)
+        break
+    if peer in sys.argv[2:]:
+        sys.exit(7)
+    n = int(words[1])
+    print(json.dumps({"ms": [speed_ms] * n, "stages": [{"infer": speed_ms}] * n, "cpu_s": 0.0}),
+          flush=True)
+"""
+
+
+@pytest.fixture
+def fake_worker(tmp_path, monkeypatch):
+    script = tmp_path / "worker.py"
+    script.write_text(FAKE_WORKER)
+    popen = interleave.subprocess.Popen
+
+    def start(command, **settings):
+        at = command.index("differseg.bench.worker")
+        return popen([sys.executable, str(script), *command[at + 1 :]], **settings)
+
+    monkeypatch.setattr(interleave.subprocess, "Popen", start)
+
+
+def run(peers, **settings):
+    steps = []
+    defaults = {"frames": 4, "bursts": 3, "rounds": 2, "threads": 1, "progress": steps.append}
+    return measure(peers, **{**defaults, **settings}), steps
+
+
+def test_medians_of_fresh_processes(fake_worker, monkeypatch):
+    monkeypatch.setattr(interleave, "_busy_s", lambda: None)
+    times, steps = run({"slow": [], "fast": []})
+    assert sum(steps) == 2 * (3 + 1)
+    assert times["slow"].medians_ms == [8.0, 8.0]
+    assert times["fast"].median_ms == 2.0
+    assert len(times["fast"].processes_ms[0]) == 3 * 4, "the warm-up counts"
+    assert times["slow"].stages_ms == {"infer": [8.0] * 24}
+    assert times["slow"].peak_mib == 5.0
+    assert times["slow"].description == "fake slow"
+
+
+def test_disturbed_bursts_are_dropped_and_counted(fake_worker, monkeypatch):
+    clock = iter(range(0, 10_000, 5))
+    monkeypatch.setattr(interleave, "_busy_s", lambda: float(next(clock)))
+    with pytest.raises(CheckFailedError, match="during all 6 bursts of 'fast'"):
+        run({"fast": []})
+
+
+def test_a_worker_that_dies_is_named(fake_worker, monkeypatch):
+    monkeypatch.setattr(interleave, "_busy_s", lambda: None)
+    with pytest.raises(CheckFailedError, match="'slow' ended with status 7"):
+        run({"fast": [], "slow": ["slow"]})
+
+
+def test_unknown_peer_is_named():
+    with pytest.raises(InputError, match="no peer 'tensorflow'; choose from session, torch"):
+        _peer_names("session,tensorflow")
+
+
+def test_missing_model_is_one_line(tmp_path):
+    with pytest.raises(ModelFileError, match="no such file"):
+        bench(BenchOptions(tmp_path / "x.onnx"))
+
+
+def test_figures_of_a_result():
+    own = PeerTimes("runtime", [[10.0, 12.0], [11.0, 11.0]], {"infer": [9.0, 11.0]}, 100.0)
+    peer = PeerTimes("session", [[5.0, 5.0], [5.5, 5.5]], {}, 90.0)
+    result = BenchResult("m", "cpu", "v", "how", {"runtime": own, "session": peer})
+    (first, second) = result.rows()
+    assert first[2] == "11.0 [11.0 - 11.0]"
+    assert second[2] == "5.2 [5.0 - 5.5]"
+    assert second[6] == "2.10"
+    assert result.stage_rows() == [["infer", "10.00", "10.90", "10.98"]]
+    document = json.loads(json.dumps(result.to_document()))
+    assert document["peers"]["session"]["median_ms"] == 5.25
