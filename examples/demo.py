@@ -80,9 +80,7 @@ def main() -> None:
     print(f"\ndone in {time.perf_counter() - start_s:.0f} s")
 
 
-def summary(
-    model: Path, report: Path, overall: dict[str, Any], camera: dict[str, Any]
-) -> str:
+def summary(model: Path, report: Path, overall: dict[str, Any], camera: dict[str, Any]) -> str:
     """Return the closing lines: what lies where, and the figures that matter."""
     skew = camera["skew_ms"] or {"p50": float("nan")}
     infer = camera["stages_ms"]["infer"]
