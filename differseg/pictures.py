@@ -24,6 +24,7 @@ MISSED_RGB = (64, 128, 255)
 
 _PAPER_RGB, _INK_RGB, _SOFT_INK_RGB = (24, 24, 28), (236, 236, 236), (168, 168, 176)
 _GAP_PX, _STRIP_PX = 4, 22
+_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def write_picture(path: Path, picture: Picture) -> None:
     Raises:
         InputError: The folder cannot be written.
     """
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality):
         raise InputError(f"{path}: the picture could not be written; is the folder writable?")
 
 
