@@ -2,6 +2,8 @@
 # make test   format, lint, types and all tests
 # Both make .venv and install into it what they need.  make clean removes what they made.
 #
+# torch is named in every install, so that no other package replaces it by another build.
+#
 # PYTHON     interpreter for the environment (3.10 to 3.12)
 # TORCH      what to install as torch; on a machine without a GPU the CPU build is much smaller
 # PIP_ARGS   passed to every pip install, for example an index that holds the CPU build of torch
@@ -23,12 +25,11 @@ test: lint types tests
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
-	$(PIP) "$(TORCH)"
-	$(PIP) -e ".[export]"
+	$(PIP) "$(TORCH)" -e ".[export]"
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(PIP) -e ".[dev]"
+	$(PIP) "$(TORCH)" -e ".[dev]"
 	@touch $@
 
 format: $(VENV)/.test

@@ -24,8 +24,12 @@ def declare_missing_operators() -> bool:
         return bool(_DECLARED)
     import torch
 
+    # Newer releases call their library _C_stable.so; loading both names twice would abort.
+    compiled = next(iter(sorted(Path(spec.origin).parent.glob("_C*.so"))), None)
+    if compiled is None:
+        return False
     try:
-        torch.ops.load_library(str(Path(spec.origin).with_name("_C.so")))
+        torch.ops.load_library(str(compiled))
     except OSError:
         library = torch.library.Library("torchvision", "DEF")
         names = (*_FORWARD, "deform_conv2d", *(f"_{name}_backward" for name in _BACKWARD))
