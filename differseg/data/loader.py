@@ -7,7 +7,7 @@ the number of worker processes.
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -205,14 +205,14 @@ def one_opencv_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def leave_signals_to_run(_worker: int) -> None:
+def leave_group(_worker: int) -> None:
     """Prepare a worker process: the run alone decides when to stop, and then ends its workers.
 
-    Ctrl-C and a service manager signal the whole group; a worker that died of it would break the
-    step that the run still wants to finish.
+    Ctrl-C signals the whole process group of the terminal; a worker that died of it would break
+    the step that the run still wants to finish.  So a worker is a group of its own; SIGTERM keeps
+    the handler that torch gives to workers, by which their parent ends them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.setpgrp()
 
 
 class Batches:
@@ -285,7 +285,7 @@ def make_loader(
         collate_fn=_collate,
         batch_sampler=order,
         num_workers=workers,
-        worker_init_fn=leave_signals_to_run,
+        worker_init_fn=leave_group,
         pin_memory=torch.cuda.is_available(),
         # the loader draws a seed for its workers: from here, not from the run's own generator
         generator=torch.Generator().manual_seed(seed),

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from differseg.data.folder import FolderDataset
 from differseg.data.loader import (
     EpochOrder,
-    leave_signals_to_run,
+    leave_group,
     make_loader,
     one_opencv_thread,
 )
@@ -199,7 +199,7 @@ def _draw_scenes(samples: SyntheticDataset, workers: int, console: Console) -> N
         _Scenes(samples),
         batch_size=None,
         num_workers=workers,
-        worker_init_fn=leave_signals_to_run,
+        worker_init_fn=leave_group,
         generator=torch.Generator().manual_seed(0),  # leave the run's own generator alone
     )
     with one_opencv_thread():
