@@ -28,7 +28,7 @@ from differseg.models.spec import ModelSpec
 from differseg.options import option, parse
 from differseg.pictures import comparison_grid, write_picture
 from differseg.training.interruption import StopRequest
-from differseg.training.loop import Recipe, Trainer
+from differseg.training.loop import Position, Recipe, Trainer
 from differseg.training.precision import choose_device, choose_precision
 from differseg.training.progress import RunDisplay
 from differseg.training.run_folder import RunFolder
@@ -250,15 +250,38 @@ def _run(
     folder.write_metrics(position.history)  # a kill may have come between snapshot and metrics
     total_steps = trainer.recipe.total_steps
     with RunDisplay(console, options.epochs, total_steps, position.step) as display:
-        while position.epoch < options.epochs:
-            finished = _train_epoch(options, trainer, data, folder, display, stop)
-            display.validating()
-            line = _finish_epoch(options, trainer, data, folder, stop) if finished else None
-            if line is None:
-                write_snapshot(folder.snapshot, trainer.state())
-                return False
-            display.epoch(line)
+        try:
+            while position.epoch < options.epochs:
+                line = _train_and_judge(options, trainer, data, folder, display, stop)
+                if line is None:
+                    write_snapshot(folder.snapshot, trainer.state())
+                    return False
+                display.epoch(line)
+        except RuntimeError:
+            if not stop.requested:
+                raise
+            # Who stopped the run ended its workers too (a batch system does), and torch says so
+            # wherever the run happens to be, also within a step: the last snapshot is what holds.
+            trainer.position = Position()
+            if folder.snapshot.exists():
+                trainer.restore(read_snapshot(folder.snapshot))
+            return False
     return True
+
+
+def _train_and_judge(
+    options: TrainOptions,
+    trainer: Trainer,
+    data: TrainingData,
+    folder: RunFolder,
+    display: RunDisplay,
+    stop: StopRequest,
+) -> dict[str, Any] | None:
+    """Finish the present epoch and return its line; None where a stop was asked for."""
+    if not _train_epoch(options, trainer, data, folder, display, stop):
+        return None
+    display.validating()
+    return _finish_epoch(options, trainer, data, folder, stop)
 
 
 def _train_epoch(

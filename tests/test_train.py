@@ -207,14 +207,24 @@ def test_killed_run_resumes_bit_by_bit(tmp_path: Path, scenes: Path, finished: P
     assert_same_run(run.out, finished)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_group_finishes_the_step_and_says_how_to_go_on(
-    tmp_path: Path, scenes: Path, finished: Path, number: signal.Signals
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """Return the process ids of a run's workers (Linux)."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(number) for number in path.read_text().split()]
+
+
+@pytest.mark.parametrize("whom", ["group", "every process"])
+def test_a_signal_stops_cleanly_and_says_how_to_go_on(
+    tmp_path: Path, scenes: Path, finished: Path, whom: str
 ) -> None:
     run = options(tmp_path / "stopped", scenes, snapshot_minutes=0.0, workers=1)
     process = start(run)
     wait_for_snapshots(run.out, 1, process)
-    os.killpg(process.pid, number)
+    if whom == "group":  # Ctrl-C in a terminal
+        os.killpg(process.pid, signal.SIGINT)
+    else:  # a batch system or a service manager
+        for number in (process.pid, *children(process)):
+            os.kill(number, signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == INTERRUPTED, err
     assert f"go on with: {resume_command(run)}" in out
@@ -222,6 +232,19 @@ def test_a_signal_to_the_group_finishes_the_step_and_says_how_to_go_on(
     assert read_snapshot(run.out / "last.pt")["position"]["step"] < 8
     assert train(run)["completed"]
     assert_same_run(run.out, finished)
+
+
+def test_a_process_that_leaves_mid_epoch_takes_its_workers_along() -> None:
+    code = (
+        "from differseg import create_model\n"
+        "from differseg.data.loader import make_loader\n"
+        "from differseg.data.synthetic_dataset import SyntheticDataset\n"
+        "spec = create_model('differseg-edge').spec\n"
+        "samples = SyntheticDataset(32, size_hw=(64, 96))\n"
+        "batches = iter(make_loader(samples, spec, (64, 96), 2, 0, 0, True, 1))\n"
+        "next(batches)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
 
 
 def test_a_stop_during_validation_loses_nothing(
