@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from differseg.errors import InputError
 from differseg.export.parity_result import (
+    TIE,
     Check,
     ErrorHistogram,
     ImageFigures,
@@ -127,17 +128,24 @@ class Comparison:
             error[~finite] = np.inf
         self._count(error[finite])
         mask_a, mask_b = mask_of(map_a, self.a.threshold), mask_of(map_b, self.b.threshold)
+        differs = mask_a != mask_b
+        # NaN is near nothing, so a pixel that is NaN on one side counts as flipped.
+        tied = np.count_nonzero(
+            (np.abs(map_a[differs] - self.a.threshold) <= TIE)
+            & (np.abs(map_b[differs] - self.b.threshold) <= TIE)
+        )
         return ImageFigures(
             stem=stem,
             pixels=error.size,
             max_error=float(error.max()),
             mean_error=float(error.mean()),
-            flipped_pixels=int(np.count_nonzero(mask_a != mask_b)),
+            flipped_pixels=int(np.count_nonzero(differs) - tied),
             mask_iou=mask_iou(mask_a, mask_b),
             boundary_f=boundary_f(mask_a, mask_b),
             nonfinite=nonfinite,
             foreground_a=float(mask_a.mean()),
             foreground_b=float(mask_b.mean()),
+            tied_pixels=int(tied),
         )
 
     def _count(self, error: npt.NDArray[np.float64]) -> None:
@@ -207,6 +215,7 @@ class Comparison:
             max_error=max(image.max_error for image in images),
             mean_error=sum(image.mean_error * image.pixels for image in images) / pixels,
             flipped_pixels=sum(image.flipped_pixels for image in images),
+            tied_pixels=sum(image.tied_pixels for image in images),
             mask_iou=min(image.mask_iou for image in images),
             boundary_f=min(image.boundary_f for image in images),
             nonfinite=sum(image.nonfinite for image in images),
@@ -252,6 +261,12 @@ class Comparison:
             warnings.append(LITTLE_SHOWN)
         if self._blank_inputs == len(self._images):
             warnings.append("all images are of one colour: this comparison shows little")
+        tied = sum(image.tied_pixels for image in self._images)
+        if tied:
+            warnings.append(
+                f"{tied} pixel(s) lie within {TIE:g} of the threshold and fell on different sides "
+                "by rounding; they are not counted as flipped"
+            )
         for side in (self.a, self.b):
             if side.weights.startswith("random"):
                 warnings.append(f"the weights of {side.name} are random (not trained)")

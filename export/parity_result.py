@@ -26,6 +26,14 @@ def mask_of(probability: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.b
     return np.asarray(probability >= np.float32(threshold))
 
 
+TIE = 1e-6
+"""A pixel whose two probabilities both lie this near to the threshold is a tie, not a flip.
+
+It is a few units in the last place of float32 at 0.5: on which side such a pixel falls is decided
+by the order of summation, and ONNX Runtime's own optimisation levels disagree on it.
+"""
+
+
 @dataclass(frozen=True)
 class Thresholds:
     """Limits that a comparison must keep; the verdict is one line for each."""
@@ -89,7 +97,9 @@ class ImageFigures:
     """Figures of one image, or of all of them together (``stem`` is then ``all images``).
 
     Errors are differences of probability, 0..1, infinite where an output is NaN or infinite.
-    ``foreground_*`` and ``label_*`` are in 0..1; the latter are None without a label.
+    ``foreground_*`` and ``label_*`` are in 0..1; the latter are None without a label.  Pixels that
+    are foreground on one side only are ``flipped_pixels``, or ``tied_pixels`` where both
+    probabilities lie within :data:`TIE` of their thresholds.
     """
 
     stem: str
@@ -106,6 +116,7 @@ class ImageFigures:
     label_iou_b: float | None = None
     label_boundary_f_a: float | None = None
     label_boundary_f_b: float | None = None
+    tied_pixels: int = 0
 
     @property
     def severity(self) -> tuple[float, ...]:

@@ -367,10 +367,33 @@ def test_a_better_b_is_no_drop() -> None:
 
 
 def test_a_pixel_at_the_threshold_is_foreground_as_on_the_device() -> None:
-    at = np.full((8, 8), 0.5)
-    below = np.nextafter(np.float32(0.5), np.float32(0)) * np.ones((8, 8), np.float32)
-    result = compared([(at, below)])
-    assert result.overall.flipped_pixels == 64
+    at, below = square(0.5), square(0.4999)
+    result = compared([(at, below)], thresholds=Thresholds(max_error=1.0))
+    assert result.overall.foreground_a == 400 / 1600
+    assert result.overall.flipped_pixels == 400
+
+
+def test_a_tie_that_rounding_decides_is_reported_and_not_counted() -> None:
+    map_a, map_b = square(), square()
+    map_a[0, :3], map_b[0, :3] = 0.5 - 1.8e-7, 0.5 + 3.6e-7
+    result = compared([(map_a, map_b)])
+    assert (result.overall.flipped_pixels, result.overall.tied_pixels) == (0, 3)
+    assert any("3 pixel(s) lie within 1e-06 of the threshold" in w for w in result.warnings)
+
+
+@pytest.mark.parametrize("far", ["a", "b", "nan"])
+def test_no_tie_where_one_side_is_off_the_threshold(far: str) -> None:
+    map_a, map_b = square(), square()
+    map_a[0, 0], map_b[0, 0] = 0.5 - 1e-7, 0.5 + 1e-7
+    if far == "a":
+        map_a[0, 0] = 0.5 - 2e-6
+    elif far == "b":
+        map_b[0, 0] = 0.5 + 2e-6
+    else:
+        map_a[0, 0] = np.nan
+    result = compared([(map_a, map_b)])
+    assert (result.overall.flipped_pixels, result.overall.tied_pixels) == (1, 0)
+    assert not result.passed
 
 
 LOOSE = Thresholds(
