@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from differseg.bench.interleave import PeerTimes, measure
+from differseg.bench.interleave import MAX_OUTSIDE_CORES, PeerTimes, measure
 from differseg.bench.worker import PEERS
 from differseg.errors import InputError
 from differseg.manifest import Manifest
@@ -85,6 +85,17 @@ class BenchResult:
             )
         return rows
 
+    @property
+    def warning(self) -> str | None:
+        """One line where the figures are not fit to be quoted."""
+        names = [name for name, peer in self.peers.items() if peer.disturbed]
+        if not names:
+            return None
+        return (
+            f"other programs used more than {MAX_OUTSIDE_CORES} cores during every burst of "
+            f"{', '.join(names)}: do not quote these figures; measure again on an idle machine"
+        )
+
     def stage_rows(self) -> list[list[str]]:
         """Return one row a stage of the runtime: p50, p95, p99 in ms."""
         rows = []
@@ -106,6 +117,7 @@ class BenchResult:
                 "p99_ms": float(np.percentile(times, 99)),
                 "frames": len(times),
                 "dropped_bursts": peer.dropped_bursts,
+                "disturbed": peer.disturbed,
                 "peak_mib": peer.peak_mib,
                 "stages_p50_ms": {k: statistics.median(v) for k, v in peer.stages_ms.items()},
             }
@@ -114,6 +126,7 @@ class BenchResult:
             "machine": self.machine,
             "versions": self.versions,
             "method": self.method,
+            "warning": self.warning,
             "peers": peers,
         }
 
@@ -252,6 +265,7 @@ def _markdown(result: BenchResult) -> str:
         *table(_HEAD, result.rows()),
         "",
         *table(_STAGE_HEAD, result.stage_rows()),
+        *(["", f"Warning: {result.warning}."] if result.warning else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -269,6 +283,8 @@ def _print(result: BenchResult) -> None:
         console.print(table)
     console.print(f"{result.model} on {result.machine}; {result.versions}")
     console.print(result.method)
+    if result.warning:
+        console.print(f"[yellow]warning:[/] {result.warning}", highlight=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
