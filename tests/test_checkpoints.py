@@ -81,6 +81,9 @@ def test_round_trip_rebuilds_the_network(model, tmp_path):
     )
     assert info.config == model.spec.config
     assert list(tmp_path.rglob("*")) == [path.parent, path]
+    beside = tmp_path / "beside.txt"
+    beside.touch()
+    assert path.stat().st_mode == beside.stat().st_mode  # as readable as any other file
 
 
 def test_changed_settings_come_back(tmp_path):
@@ -92,11 +95,10 @@ def test_changed_settings_come_back(tmp_path):
 def test_failed_save_keeps_the_old_file(model, file, monkeypatch):
     before = file.read_bytes()
 
-    def half(tensors, path, metadata):
-        path.write_bytes(b"half")
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", half)
+    monkeypatch.setattr(checkpoints.os, "fsync", full)
     assert "cannot be written: [Errno 28]" in refusal(save_checkpoint, file, model)
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
