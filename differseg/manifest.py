@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from differseg.errors import ManifestError
-from differseg.schema import from_plain, to_plain
+from differseg.schema import from_plain, parse_json, to_plain
 
 SCHEMA = 1
 """Version of the document's layout; a reader refuses any other."""
@@ -44,6 +45,8 @@ class ThermalPolicy:
 
     def __post_init__(self) -> None:
         """Check that both ranges are ordered and finite."""
+        _check_finite("low_ck", (self.low_ck,))
+        _check_finite("high_ck", (self.high_ck,))
         if not self.low_ck < self.high_ck:
             raise ManifestError(f"low_ck: {self.low_ck} is not below high_ck {self.high_ck}")
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
@@ -79,8 +82,14 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         """Check shape, range and normalisation against each other."""
-        if len(self.shape) != 4 or any(size < -1 or size == 0 for size in self.shape):
-            raise ManifestError(f"shape: expected 4 sizes > 0 (or -1), got {list(self.shape)}")
+        _check_shape(self.shape)
+        expected = 3 if self.modality in ("rgb", "flow") else 1
+        if self.channels != expected:
+            raise ManifestError(
+                f"shape: expected {expected} channel(s) for {self.modality} in {self.layout}, "
+                f"got {list(self.shape)}"
+            )
+        _check_finite("value_range", self.value_range)
         if not self.value_range[0] < self.value_range[1]:
             raise ManifestError(f"value_range: {list(self.value_range)} is not increasing")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -88,6 +97,7 @@ class InputSpec:
                 f"mean: expected {self.channels} values in mean and std, "
                 f"got {len(self.mean)} and {len(self.std)}"
             )
+        _check_finite("mean", self.mean)
         if any(not (math.isfinite(s) and s > 0) for s in self.std):
             raise ManifestError(f"std: expected finite values > 0, got {list(self.std)}")
         if self.modality == "thermal" and self.thermal_policy is None:
@@ -112,6 +122,25 @@ class OutputSpec:
     kind: Literal["probability", "class_probability"]
     shape: tuple[int, ...]
     dtype: Literal["float32", "float16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Check the shape, and that a probability is one map."""
+        _check_shape(self.shape)
+        if self.kind == "probability" and self.shape[1] != 1:
+            raise ManifestError(
+                f"shape: expected (N, 1, H, W) of a probability, got {list(self.shape)}"
+            )
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 4 or any(size < -1 or size == 0 for size in shape):
+        raise ManifestError(f"shape: expected 4 sizes > 0 (or -1), got {list(shape)}")
+
+
+def _check_finite(name: str, values: Sequence[float]) -> None:
+    if not all(map(math.isfinite, values)):
+        shown = values[0] if len(values) == 1 else list(values)
+        raise ManifestError(f"{name}: expected finite numbers, got {shown}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +170,11 @@ class WeightsRecord:
 
 @dataclass(frozen=True)
 class ParityRecord:
-    """Figures of the comparison with PyTorch that ran when the file was written."""
+    """Figures of the comparison with PyTorch that ran when the file was written.
+
+    ``tied_pixels`` lie so near to the threshold on both sides that rounding decides where they
+    fall; they are none of the ``flipped_pixels``, and ``min_mask_iou`` feels them.
+    """
 
     against: str
     images: int
@@ -150,6 +183,7 @@ class ParityRecord:
     mean_error: float
     flipped_pixels: int
     min_mask_iou: float
+    tied_pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +227,7 @@ class Manifest:
             raise ManifestError("inputs, outputs: need at least one each, and at least 2 classes")
         for label, names in (
             ("inputs", [i.name for i in self.inputs]),
+            ("inputs", [str(i.modality) for i in self.inputs]),
             ("outputs", [o.name for o in self.outputs]),
             ("classes", [str(c.id) for c in self.classes]),
         ):
@@ -223,10 +258,7 @@ class Manifest:
         Raises:
             ManifestError: Not JSON, another schema, an unknown key, or a wrong field, by name.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise ManifestError(f"manifest: not valid JSON ({error})") from None
+        document = parse_json(text, "manifest")
         if isinstance(document, dict) and document.get("schema", None) != SCHEMA:
             raise ManifestError(
                 f"schema: this differseg reads schema {SCHEMA}, got {document.get('schema')!r}; "

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -15,6 +17,8 @@ from typing import Any, TypeVar
 from differseg.errors import ManifestError
 
 T = TypeVar("T")
+
+_DEEPEST = 32  # levels of a value without a type of its own; a recursive writer follows them
 
 
 def to_plain(value: Any) -> Any:
@@ -26,6 +30,24 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): to_plain(item) for key, item in value.items()}
     return value
+
+
+def parse_json(text: str, what: str) -> Any:
+    """Parse a JSON text.
+
+    Args:
+        text: The document.
+        what: Its name for messages.
+
+    Raises:
+        ManifestError: Not JSON, or nested deeper than any document of ours.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ManifestError(f"{what}: not valid JSON ({error})") from None
+    except RecursionError:
+        raise ManifestError(f"{what}: not valid JSON (nested too deeply)") from None
 
 
 def from_plain(cls: type[T], document: Any, where: str = "") -> T:
@@ -102,14 +124,37 @@ def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
+        _check_free(value, where)
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _finite(value, where)
     if hint is int and isinstance(value, bool):
         raise ManifestError(f"{where}: expected int, got {_kind(value)}")
     if not isinstance(value, hint):
         raise ManifestError(f"{where}: expected {hint.__name__}, got {_kind(value)}")
     return value
+
+
+def _finite(value: float, where: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise ManifestError(f"{where}: expected a finite number, got {json.dumps(number)}")
+    return number
+
+
+def _check_free(value: Any, where: str, depth: int = 0) -> None:
+    """Refuse in a value without a type of its own what could not be written again."""
+    if depth > _DEEPEST:
+        raise ManifestError(f"{where}: nested more than {_DEEPEST} levels deep")
+    if isinstance(value, float):
+        _finite(value, where)
+    items = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, list, tuple)):
+        for item in items:
+            _check_free(item, where, depth + 1)
 
 
 def _kind(value: Any) -> str:

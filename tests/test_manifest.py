@@ -1,6 +1,7 @@
 """The manifest: round trip, and every kind of damage answered by the name of the field."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,13 @@ def test_lookup_by_modality_and_sizes():
     assert [spec.channels for spec in manifest.inputs] == [3, 1]
 
 
+NAN, INF = float("nan"), float("inf")
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else []
+
+
 def edit(document, path, value):
     *parents, last = path
     for key in parents:
@@ -78,6 +86,19 @@ def edit(document, path, value):
         (("threshold",), 1.5, r"threshold: expected a value between 0 and 1, got 1\.5"),
         (("threshold",), "high", r"threshold: expected float, got text 'high'"),
         (("threshold",), True, r"threshold: expected float, got bool True"),
+        (("threshold",), 10**400, r"threshold: expected a finite number, got Infinity"),
+        (("inputs", 0, "mean", 1), NAN, r"inputs\[0\]\.mean\[1\]: expected a finite number"),
+        (("inputs", 0, "shape"), [1, 480, 640, 1], r"inputs\[0\]\.shape: expected 3 channel"),
+        (("inputs", 1, "value_range", 1), INF, r"inputs\[1\]\.value_range\[1\]: .* got Infinity"),
+        (
+            ("inputs", 1, "thermal_policy", "low_ck"),
+            -INF,
+            r"thermal_policy\.low_ck: .* got -Infinity",
+        ),
+        (("model_config", "widths", 0), INF, r"model_config\.widths: expected a finite number"),
+        (("model_config", "x"), nested(40), r"model_config\.x: nested more than 32 levels"),
+        (("outputs", 0, "shape"), [-7], r"outputs\[0\]\.shape: expected 4 sizes > 0"),
+        (("outputs", 0, "shape", 1), 2, r"outputs\[0\]\.shape: expected \(N, 1, H, W\)"),
         (("inputs",), [], r"inputs, outputs: need at least one each"),
         (("inputs",), {}, r"inputs: expected a list, got an object"),
         (("inputs", 0, "layout"), "HWC", r"inputs\[0\]\.layout: expected one of 'NHWC', 'NCHW'"),
@@ -106,10 +127,38 @@ def test_damage_is_named(path, value, expected):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '"x"', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"x"', "null", "[" * 200_000])
 def test_what_is_no_manifest_is_refused(text):
     with pytest.raises(ManifestError):
         Manifest.from_json(text)
+
+
+def test_a_modality_stands_there_once():
+    document = json.loads(make_manifest().to_json())
+    document["inputs"].append({**document["inputs"][0], "name": "second"})
+    with pytest.raises(ManifestError, match="inputs: 'rgb' stands there twice"):
+        Manifest.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (lambda: ThermalPolicy(low_ck=-INF), "low_ck"),
+        (lambda: ThermalPolicy(high_ck=INF), "high_ck"),
+        (lambda: replace(make_manifest().inputs[1], mean=(NAN,)), "mean"),
+        (lambda: replace(make_manifest().inputs[1], value_range=(0.0, INF)), "value_range"),
+    ],
+    ids=["low", "high", "mean", "range"],
+)
+def test_what_no_file_can_hold_is_refused_where_it_arises(build, field):
+    with pytest.raises(ManifestError, match=f"{field}: expected finite numbers, got"):
+        build()
+
+
+def test_files_from_before_ties_were_counted_are_read():
+    document = json.loads(make_manifest().to_json())
+    assert document["parity"].pop("tied_pixels") == 0
+    assert Manifest.from_json(json.dumps(document)) == make_manifest()
 
 
 def test_a_thermal_input_needs_its_policy():
