@@ -19,7 +19,7 @@ from differseg.export.modelfile import append_manifest, sha256_of, written_whole
 from differseg.export.network_source import NetworkSource, checked_size, load_network
 from differseg.export.parity import compare_deployment
 from differseg.export.parity_data import load_samples
-from differseg.export.parity_result import ParityResult, Thresholds
+from differseg.export.parity_result import ParityResult, Thresholds, flips
 from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
 from differseg.export.trace import trace
@@ -232,7 +232,7 @@ def _compare(
             limits if source.is_random else Thresholds(),
         )
         said.append(f"max error {result.overall.max_error:.2g}")
-        said.append(f"{result.overall.flipped_pixels} flipped pixels on {result.data}")
+        said.append(f"{flips(result.overall)} on {result.data}")
     if not result.passed:
         raise CheckFailedError(_refusal(options, result.summary()))
     return result

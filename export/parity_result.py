@@ -124,6 +124,12 @@ class ImageFigures:
         return self.nonfinite, self.flipped_pixels, self.max_error
 
 
+def flips(figures: ImageFigures | ParityRecord) -> str:
+    """Return the pixels on different sides in words, such as ``0 flipped pixels (3 tied)``."""
+    tied = f" ({figures.tied_pixels} tied)" if figures.tied_pixels else ""
+    return f"{figures.flipped_pixels} flipped pixels{tied}"
+
+
 @dataclass(frozen=True)
 class Check:
     """One line of the verdict: ``measured`` against ``limit`` by ``relation``."""
@@ -246,6 +252,7 @@ class ParityResult:
             mean_error=self.overall.mean_error,
             flipped_pixels=self.overall.flipped_pixels,
             min_mask_iou=self.overall.mask_iou,
+            tied_pixels=self.overall.tied_pixels,
         )
 
     def summary(self) -> str:
@@ -254,7 +261,7 @@ class ParityResult:
         if not failed:
             return (
                 f"{self.b.name} matches {self.a.name} on {len(self.images)} images: max error "
-                f"{self.overall.max_error:.2g}, {self.overall.flipped_pixels} flipped pixels"
+                f"{self.overall.max_error:.2g}, {flips(self.overall)}"
             )
         said = "; ".join(
             f"{check.what} {check.measured:.4g} "

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from differseg import __version__
 from differseg.errors import InputError
-from differseg.export.parity_result import Check, ImageFigures, Panel, ParityResult, Side, mask_of
+from differseg.export.parity_result import (
+    TIE,
+    Check,
+    ImageFigures,
+    Panel,
+    ParityResult,
+    Side,
+    mask_of,
+)
 from differseg.export.report_chart import survival_chart
 from differseg.export.report_pictures import (
     Rgb,
@@ -121,7 +129,7 @@ def _header(result: ParityResult) -> str:
             f"{result.size_hw[0]} &times; {result.size_hw[1]} px",
         ),
         ("Max error", _number(overall.max_error), f"mean {_number(overall.mean_error)}"),
-        ("Flipped pixels", _number(overall.flipped_pixels), f"of {_number(overall.pixels)}"),
+        ("Flipped pixels", _number(overall.flipped_pixels), _of(overall)),
         ("Mask IoU", _ratio(overall.mask_iou), "of the worst image"),
         ("Boundary F", _ratio(overall.boundary_f), "of the worst image"),
     ]
@@ -145,6 +153,12 @@ def _header(result: ParityResult) -> str:
         f"{notices}"
         f'<dl class="tiles">{shown}</dl></header>'
     )
+
+
+def _of(figures: ImageFigures) -> str:
+    """Say of how many pixels, and how many more are ties."""
+    tied = f", {_number(figures.tied_pixels)} tied" if figures.tied_pixels else ""
+    return f"of {_number(figures.pixels)}{tied}"
 
 
 def _sentence(text: str) -> str:
@@ -297,6 +311,8 @@ def _chips(figures: ImageFigures) -> str:
         f"mask IoU <b>{_ratio(figures.mask_iou)}</b>",
         f"boundary F <b>{_ratio(figures.boundary_f)}</b>",
     ]
+    if figures.tied_pixels:
+        chips.append(f"tied <b>{_number(figures.tied_pixels)}</b>")
     if figures.nonfinite:
         chips.append(f'NaN or infinite <b class="off">{_number(figures.nonfinite)}</b>')
     if figures.label_iou_b is not None:
@@ -307,7 +323,7 @@ def _chips(figures: ImageFigures) -> str:
     return "<ul>" + "".join(f"<li>{chip}</li>" for chip in chips) + "</ul>"
 
 
-_COLUMNS = ("Max error", "Mean error", "Flipped", "Mask IoU", "Boundary F")
+_COLUMNS = ("Max error", "Mean error", "Flipped", "Tied", "Mask IoU", "Boundary F")
 _LABEL_COLUMNS = ("Label IoU A", "Label IoU B", "Label boundary F A", "Label boundary F B")
 
 
@@ -328,6 +344,7 @@ def _image_row(image: ImageFigures, labelled: bool) -> str:
         _number(image.max_error),
         _number(image.mean_error),
         _number(image.flipped_pixels),
+        _number(image.tied_pixels),
         _ratio(image.mask_iou),
         _ratio(image.boundary_f),
     ]
@@ -369,7 +386,8 @@ def _facts(result: ParityResult) -> str:
         f"<p><b>Machine.</b> {escape(_pairs(result.machine)) or _NONE}. "
         f"The comparison took {result.seconds:.1f} s.</p>"
         '<p class="muted">Error: difference of the two probabilities of a pixel. Flipped pixel: '
-        "foreground on one side only. Mask IoU and boundary F (2 px tolerance) compare the two "
+        "foreground on one side only. Tied pixel: the same, with both probabilities within "
+        f"{_limit(TIE)} of the threshold. Mask IoU and boundary F (2 px tolerance) compare the two "
         "masks with each other; label figures compare each mask with the label at the label's "
         "size.</p></div></section>"
     )

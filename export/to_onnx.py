@@ -117,6 +117,8 @@ def _announcer(console: Console, status: Status) -> Announce:
 
 def print_report(report: ExportReport, console: Console) -> None:
     """Print the summary."""
+    from differseg.export.parity_result import flips
+
     manifest, parity = report.manifest, report.manifest.parity
     table = Table(show_header=False, box=None, padding=(0, 2))
     table.add_row("file", escape(str(report.path)), style="bold")
@@ -129,8 +131,7 @@ def print_report(report: ExportReport, console: Console) -> None:
     if parity is not None:
         table.add_row(
             "against PyTorch",
-            f"max error {parity.max_error:.2g}, {parity.flipped_pixels} flipped pixels "
-            f"({escape(parity.data)})",
+            f"max error {parity.max_error:.2g}, {flips(parity)} on {escape(parity.data)}",
         )
     table.add_row("target", f"{report.check.target.label}: accepted")
     if report.check.rtx is not None:

@@ -97,6 +97,8 @@ def test_a_tie_that_rounding_decides_is_reported_and_not_counted() -> None:
     map_a[0, :3], map_b[0, :3] = 0.5 - 1.8e-7, 0.5 + 3.6e-7
     result = compared([(map_a, map_b)])
     assert (result.overall.flipped_pixels, result.overall.tied_pixels) == (0, 3)
+    assert (result.record().flipped_pixels, result.record().tied_pixels) == (0, 3)
+    assert "0 flipped pixels (3 tied)" in replace(result, checks=()).summary()
     assert any("3 pixel(s) lie within 1e-06 of the threshold" in w for w in result.warnings)
 
 

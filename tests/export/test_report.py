@@ -176,6 +176,19 @@ def test_report_path_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         write_report(make_result(1), tmp_path / "file" / "report.html")
 
 
+def test_ties_are_shown_beside_flipped_pixels() -> None:
+    comparison = Comparison(
+        Side("a", "PyTorch", "net", 0.5), Side("b", "ONNX Runtime", "net", 0.5), Thresholds(), 1
+    )
+    map_a, map_b = np.full((2, 1, 1, 32, 32), 0.2, np.float32)
+    map_a[0, 0, 0, :7], map_b[0, 0, 0, :7] = 0.5 - 1e-7, 0.5 + 1e-7
+    comparison.add("x", map_a, map_b, None, {"rgb": np.zeros((32, 32, 3), np.uint8)})
+    page = Page(render(comparison.finish("one image"))).text
+    assert "7 tied" in page  # in all
+    assert "tied 7" in page  # of the image
+    assert "Tied pixel: the same, with both probabilities within 10\u22126 of" in page
+
+
 def test_difference_shows_a_single_flipped_pixel_and_its_scale() -> None:
     comparison = Comparison(
         Side("a", "PyTorch", "net", 0.5), Side("b", "ONNX Runtime", "net", 0.5), Thresholds(), 1
