@@ -6,7 +6,7 @@
 #
 # PYTHON     interpreter for the environment (3.10 to 3.12)
 # TORCH      what to install as torch; on a machine without a GPU the CPU build is much smaller
-# PIP_ARGS   passed to every pip install, for example an index that holds the CPU build of torch
+# PIP_ARGS   passed to every pip install, for example --extra-index-url and an index of CPU builds
 
 PYTHON   ?= python3
 TORCH    ?= torch==2.13.0

@@ -59,25 +59,32 @@ def main() -> None:
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     model, report = out / "differseg-edge.onnx", out / "parity.html"
+    file = _quoted(model)
 
     start_s = time.perf_counter()
     run(
         "PyTorch to one ONNX file",
-        f"python export/to_onnx.py --model differseg-edge -o {model}",
+        f"python export/to_onnx.py --model differseg-edge -o {file}",
     )
     parity = run(
         "Was anything lost on the way?",
-        f"differseg parity differseg-edge {model} --report {report}",
+        f"differseg parity differseg-edge {file} --report {_quoted(report)}",
     )
     for target in TARGETS:
-        run(f"Does {target} take the file?", f"differseg check {model} --target {target}")
+        run(f"Does {target} take the file?", f"differseg check {file} --target {target}")
     camera = run(
         "Two cameras in, masks out",
-        f"python runtime/run_camera.py --model {model} --rgb synthetic: --thermal synthetic: "
-        f"--headless --seconds {options.seconds:g} --out {out / 'run'}",
+        f"python runtime/run_camera.py --model {file} --rgb synthetic: --thermal synthetic: "
+        f"--headless --seconds {options.seconds:g} --out {_quoted(out / 'run')}",
     )
     print(summary(model, report, parity["overall"], camera))
     print(f"\ndone in {time.perf_counter() - start_s:.0f} s")
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as a word of a command that runs in the repository's root."""
+    path = path.resolve()
+    return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
 def summary(model: Path, report: Path, overall: dict[str, Any], camera: dict[str, Any]) -> str:

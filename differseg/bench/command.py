@@ -52,6 +52,15 @@ class BenchOptions:
     markdown: Path | None = None
     """Also write the table to this file, for the docs."""
 
+    def __post_init__(self) -> None:
+        for name in ("threads", "frames", "bursts", "rounds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"bench: --{name} {getattr(self, name)}: expected 1 or more")
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            raise InputError(f"bench: --checkpoint {self.checkpoint}: there is no such file")
+        if self.markdown is not None and not self.markdown.parent.is_dir():
+            raise InputError(f"bench: --markdown: there is no folder {self.markdown.parent}")
+
 
 @dataclass(frozen=True)
 class BenchResult:
@@ -148,13 +157,20 @@ def bench(options: BenchOptions) -> BenchResult:
     """Measure the runtime and its peers on rendered frames.
 
     Raises:
-        InputError: An unknown peer, or weights for the torch peer that cannot be found.
+        InputError: An unknown peer, a model with an input that cannot be rendered, or weights
+            for the torch peer that cannot be found.
         ModelFileError: Not a file that differseg wrote.
     """
     from differseg.runtime.segmenter import Segmenter
 
     with Segmenter(options.model, threads=1) as segmenter:
         manifest = segmenter.manifest
+    others = {spec.modality for spec in manifest.inputs} - {"rgb", "thermal"}
+    if others:
+        raise InputError(
+            f"bench: {options.model} takes {' and '.join(sorted(others))}, for which no frames can "
+            "be rendered; give a model of rgb, or of rgb and thermal"
+        )
     peers = _peer_names(options.vs)
     with tempfile.TemporaryDirectory() as folder:
         frames = Path(folder) / "frames.npz"

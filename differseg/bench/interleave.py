@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from differseg import errors
 from differseg.errors import CheckFailedError
 
 MAX_OUTSIDE_CORES = 0.3
@@ -80,7 +81,11 @@ class _Worker:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             if line.startswith("{"):
-                return json.loads(line)
+                answer = json.loads(line)
+                if "error" in answer:
+                    self.process.communicate()
+                    raise getattr(errors, answer["error"])(answer["text"])
+                return answer
         status = self.process.wait()
         raise CheckFailedError(f"bench: the process of '{self.peer}' ended with status {status}")
 
@@ -172,6 +177,7 @@ def measure(
 
     Raises:
         CheckFailedError: A worker ended by itself.
+        DifferSegError: A worker refused its arguments, in its own words.
     """
     times = {peer: PeerTimes() for peer in peers}
     taken: dict[str, list[_Burst]] = {peer: [] for peer in peers}

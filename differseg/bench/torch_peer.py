@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from differseg.bench.worker import Step, WorkerOptions
+from differseg.bench.worker import Burst, WorkerOptions, timed
 from differseg.checkpoints import load_checkpoint
 from differseg.errors import InputError
 from differseg.models.deployment import DeploymentModule
 
 
-def torch_step(options: WorkerOptions) -> tuple[Step, str]:
-    """Load the checkpoint and return a step that runs one inference, and the peer's description."""
+def torch_burst(options: WorkerOptions) -> tuple[Burst, str]:
+    """Load the checkpoint; return bursts of single inferences and the peer's description."""
     if options.checkpoint is None:
         raise InputError("bench: the PyTorch peer needs --checkpoint, the weights of the ONNX file")
     torch.set_num_threads(options.threads)
@@ -21,9 +21,8 @@ def torch_step(options: WorkerOptions) -> tuple[Step, str]:
         names = [name for name in frames.files if name.startswith("input_")]
         inputs = [torch.from_numpy(frames[name]) for name in names]
 
-    def step() -> dict[str, float]:
-        with torch.inference_mode():
-            module(*inputs)
-        return {}
+    @torch.inference_mode()
+    def step() -> None:
+        module(*inputs)
 
-    return step, f"PyTorch {torch.__version__} eager"
+    return timed(step), f"PyTorch {torch.__version__} eager"

@@ -17,17 +17,21 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from differseg.errors import DifferSegError
 from differseg.options import option, parse
 
-Step = Callable[[], dict[str, float]]
-"""Runs one frame; returns the stage times in ms that the engine itself knows (may be empty)."""
+FrameTime = tuple[float, dict[str, float]]
+"""Milliseconds of one frame, and those of the stages that the engine itself knows."""
+
+Burst = Callable[[int], list[FrameTime]]
+"""Runs a number of frames one after the other."""
 
 PEERS = {
-    "runtime": "differseg.bench.runtime_peers:runtime_step",
-    "session": "differseg.bench.runtime_peers:session_step",
-    "torch": "differseg.bench.torch_peer:torch_step",
+    "runtime": "differseg.bench.runtime_peers:runtime_burst",
+    "session": "differseg.bench.runtime_peers:session_burst",
+    "torch": "differseg.bench.torch_peer:torch_burst",
 }
-"""Peer -> the function that makes its step from the worker's options."""
+"""Peer -> the function that makes its burst from the worker's options."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +54,46 @@ class WorkerOptions:
     """Weights for the PyTorch peer."""
 
 
-def serve(step: Step, description: str) -> None:
+def timed(step: Callable[[], object]) -> Burst:
+    """Return the burst of an engine that runs one frame a call and knows no stages."""
+
+    def burst(frames: int) -> list[FrameTime]:
+        times: list[FrameTime] = []
+        for _ in range(frames):
+            start = time.perf_counter()
+            step()
+            times.append(((time.perf_counter() - start) * 1e3, {}))
+        return times
+
+    return burst
+
+
+def serve(burst: Burst, description: str) -> None:
     """Answer ``burst N`` until ``quit``; facts go to stdout as one JSON document a line."""
     print(json.dumps({"ready": description}), flush=True)
     for line in sys.stdin:
         words = line.split()
         if words[0] == "quit":
             break
-        cpu_s, times_ms, stages = time.process_time(), [], []
-        for _ in range(int(words[1])):
-            start = time.perf_counter()
-            stages.append(step())
-            times_ms.append((time.perf_counter() - start) * 1e3)
+        cpu_s = time.process_time()
+        times = burst(int(words[1]))
         cpu_s = time.process_time() - cpu_s
-        print(json.dumps({"ms": times_ms, "stages": stages, "cpu_s": cpu_s}), flush=True)
+        answer = {"ms": [ms for ms, _ in times], "stages": [s for _, s in times], "cpu_s": cpu_s}
+        print(json.dumps(answer), flush=True)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"peak_mib": peak_mib}), flush=True)
 
 
 def main() -> None:
-    """Make the peer's step and serve it."""
+    """Make the peer's burst and serve it; a foreseen mistake is answered as ``{"error": ...}``."""
     options = parse(WorkerOptions, sys.argv[1:], "bench worker")
     module, function = PEERS[options.peer].split(":")
-    step, description = getattr(import_module(module), function)(options)
-    serve(step, description)
+    try:
+        burst, description = getattr(import_module(module), function)(options)
+    except DifferSegError as error:
+        print(json.dumps({"error": type(error).__name__, "text": str(error)}), flush=True)
+        sys.exit(error.exit_code)
+    serve(burst, description)
 
 
 if __name__ == "__main__":
