@@ -2,7 +2,8 @@
 
 An error's text is one line and says four things: what is wrong, where, what was got against what
 was expected, and what to do next.  The command line prints ``error[CODE]: text`` and exits with
-``exit_code``; library users catch :class:`DifferSegError` or one of its seven kinds.
+``exit_code``; ``E_BUG`` with status 70 is a mistake in differseg itself.  Library users catch
+:class:`DifferSegError` or one of its seven kinds.
 """
 
 from __future__ import annotations

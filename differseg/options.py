@@ -10,22 +10,29 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import difflib
 import inspect
 import itertools
 import re
+import signal
 import sys
 import textwrap
+import threading
+import traceback
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from differseg.errors import DifferSegError, InputError
 
 T = TypeVar("T")
+
+BUG_STATUS = 70
+"""Exit status of a mistake in differseg itself (EX_SOFTWARE of sysexits.h)."""
 
 
 def size_hw(text: str) -> tuple[int, int]:
@@ -147,7 +154,11 @@ def parse(cls: type[T], argv: Sequence[str] | None, prog: str) -> T:
 
 
 def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
-    """Run a verb's ``main`` and turn every foreseen mistake into one line and its exit status."""
+    """Run a verb's ``main`` and turn every foreseen mistake into one line and its exit status.
+
+    A mistake that nobody foresaw keeps its traceback, and its status is never that of a check
+    that failed.
+    """
     try:
         return main(argv)
     except DifferSegError as error:
@@ -159,3 +170,42 @@ def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a full disk, no permission: of the machine, not of the code
+        place = f"{error.filename}: " if error.filename is not None else ""
+        reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
+        print(
+            f"error[{InputError.code}]: {place}{reason}; look at the free space and the "
+            "permissions of the place, or choose another one",
+            file=sys.stderr,
+        )
+        return InputError.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        print(
+            f"error[E_BUG]: {type(error).__name__}: this is a bug in differseg; please report it "
+            "with the lines above and the command",
+            file=sys.stderr,
+        )
+        return BUG_STATUS
+
+
+@contextlib.contextmanager
+def unwinding_on_sigterm() -> Iterator[None]:
+    """Let the first SIGTERM unwind the block, as Ctrl-C does; exit status 143.
+
+    Temporary files are thereby removed.  A second SIGTERM ends the process at once.  Outside the
+    main thread, where Python delivers no signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def unwind(number: int, frame: types.FrameType | None) -> NoReturn:
+        signal.signal(number, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

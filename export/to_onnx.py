@@ -33,7 +33,7 @@ from rich.table import Table
 
 from differseg.errors import MissingComponentError
 from differseg.export.targets import DEFAULT_TARGET
-from differseg.options import option, parse, run_main
+from differseg.options import option, parse, run_main, unwinding_on_sigterm
 
 if TYPE_CHECKING:
     from differseg.export.export_run import Announce, ExportReport
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "install it with: pip install 'differseg[export]'"
         ) from None
     console = Console()
-    with console.status("", spinner="line") as status:
+    with unwinding_on_sigterm(), console.status("", spinner="line") as status:
         report = run_export(options, _announcer(console, status))
     print_report(report, console)
     if options.json:

@@ -14,7 +14,7 @@ from differseg.errors import (
     InputError,
     MissingComponentError,
 )
-from differseg.options import run_main
+from differseg.options import BUG_STATUS, run_main
 
 
 def test_help_lists_every_verb(capsys):
@@ -64,6 +64,41 @@ def test_errors_end_in_one_line_and_their_status(capsys, error, status):
 
     assert run_main(fail) == status
     assert capsys.readouterr().err == f"error[{error.code}]: first line second line\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "place"),
+    [
+        (OSError(28, "No space left on device", "/full/f.onnx"), "/full/f.onnx: "),
+        (OSError(27, "No space left on device"), ""),
+    ],
+)
+def test_a_full_disk_is_one_line_and_no_failed_check(capsys, error, place):
+    def fail(argv):
+        raise error
+
+    assert run_main(fail) == 2
+    text = capsys.readouterr().err
+    assert text.startswith(f"error[E_INPUT]: {place}No space left on device; ")
+    assert text.count("\n") == 1
+
+
+def test_a_closed_pipe_is_no_error(capsys):
+    def fail(argv):
+        raise BrokenPipeError
+
+    assert run_main(fail) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bug_is_told_as_one_and_is_no_failed_check(capsys):
+    def fail(argv):
+        raise TypeError("unforeseen")
+
+    assert run_main(fail) == BUG_STATUS == 70
+    text = capsys.readouterr().err
+    assert "TypeError: unforeseen" in text
+    assert text.splitlines()[-1].startswith("error[E_BUG]: TypeError: this is a bug in differseg")
 
 
 def test_codes_are_unique_and_at_most_eight():

@@ -1,5 +1,7 @@
 """Command lines from dataclasses: flags, types, help texts and one-line errors."""
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,7 +9,13 @@ from typing import Literal
 import pytest
 
 from differseg.errors import InputError
-from differseg.options import attribute_docs, build_parser, option, parse
+from differseg.options import (
+    attribute_docs,
+    build_parser,
+    option,
+    parse,
+    unwinding_on_sigterm,
+)
 
 
 @dataclass(frozen=True)
@@ -84,3 +92,24 @@ def test_mistakes_are_one_line(line, expected):
         parse(Sample, line.split(), "do")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_sigterm_unwinds_once_and_the_old_handler_comes_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    left = tmp_path / "part"
+
+    def work():
+        with unwinding_on_sigterm():
+            try:
+                left.touch()
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.pause()
+            finally:
+                left.unlink()
+                assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # a second one forces
+
+    with pytest.raises(SystemExit) as stop:
+        work()
+    assert stop.value.code == 143
+    assert not left.exists()
+    assert signal.getsignal(signal.SIGTERM) == before
