@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from differseg.errors import CheckFailedError, InputError
+from differseg.errors import CheckFailedError, InputError, MissingComponentError
 from differseg.export import rtx
 from differseg.export.check import CheckReport, check
 from differseg.export.exporter import check_form, finish_graph, write_graph
@@ -18,13 +18,14 @@ from differseg.export.manifest_builder import build_manifest, lowering_decisions
 from differseg.export.modelfile import append_manifest, sha256_of, written_whole
 from differseg.export.network_source import NetworkSource, checked_size, load_network
 from differseg.export.parity import compare_deployment
-from differseg.export.parity_data import load_samples
+from differseg.export.parity_data import Samples, load_samples
 from differseg.export.parity_result import ParityResult, Thresholds, flips
 from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
 from differseg.export.trace import trace
-from differseg.manifest import Manifest
+from differseg.manifest import Manifest, ThermalPolicy
 from differseg.models.deployment import lowered_for_export
+from differseg.models.inputs import input_specs
 from differseg.schema import to_plain
 
 LARGE_PARAMETERS = 50_000_000
@@ -124,14 +125,16 @@ def run_export(
             size_hw = checked_size(source.spec, options.size)
             said += [source.spec.name, f"{source.parameters / 1e6:.2f} M parameters"]
             said.append(f"weights: {source.weights.source}")
+            samples = _samples(source, size_hw, options)
         written = _write(source, size_hw, options, part, steps)
-        parity = _compare(source, written.manifest, options, part, steps)
+        parity = _compare(source, samples, options, part, steps)
         random = source.is_random
         del source  # the builder needs the memory of a large network
         with part.open("r+b") as file:
             file.truncate(written.graph_bytes)
         manifest = written.manifest.with_parity(parity.record())
-        append_manifest(part, manifest)
+        with _writing(options.out):
+            append_manifest(part, manifest)
         report, skipped = _check(part, options, steps)
         return ExportReport(
             path=options.out,
@@ -149,14 +152,22 @@ def run_export(
 
 def _told(parity: ParityResult, random: bool) -> list[str]:
     """Return what the user should know of the weights and of the comparison."""
-    told = [warning for warning in parity.warnings if "are random" not in warning]
-    if random:
-        told.insert(0, "the weights are random: the file shows form and speed, not masks")
-    return told
+    told = ["the weights are random: the file shows form and speed, not masks"] if random else []
+    return [*told, *parity.warnings]
 
 
 def _check_options(options: ExportOptions) -> None:
     """Refuse what cannot be written before any work is done."""
+    if options.checkpoint is not None and options.out.resolve() == options.checkpoint.resolve():
+        raise InputError(
+            f"export: --out: {options.out} is the checkpoint, which would be overwritten; name "
+            "another file"
+        )
+    if options.out.suffix.lower() != ".onnx":
+        raise InputError(
+            f"export: --out: expected a file that ends in .onnx, got '{options.out}'; "
+            f"for example {options.out.with_suffix('.onnx') if options.out.name else 'model.onnx'}"
+        )
     if options.precision != "fp32":
         raise InputError(
             f"export: --precision: expected fp32, got {options.precision}, which this version "
@@ -203,7 +214,7 @@ def _write(
         thermal_policy=source.thermal_policy,
         decisions=decisions,
     )
-    with steps("write") as said:
+    with steps("write") as said, _writing(options.out):
         nodes, parameters = write_graph(graph, part)
         del graph
         gc.collect()
@@ -213,22 +224,43 @@ def _write(
     return _Written(manifest, nodes, parameters, graph_bytes)
 
 
-def _compare(
-    source: NetworkSource, manifest: Manifest, options: ExportOptions, part: Path, steps: _Steps
-) -> ParityResult:
-    """Compare the file in ONNX Runtime with PyTorch on images."""
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Name the place where the block cannot write."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"export: {out}: cannot be written ({error.strerror}); free space there, or choose "
+            "another output path"
+        ) from None
+
+
+def _samples(source: NetworkSource, size_hw: tuple[int, int], options: ExportOptions) -> Samples:
+    """Return the images to compare on; a folder that cannot be used is told before the work."""
     limit = options.limit
     if limit is None and source.parameters >= LARGE_PARAMETERS:
         limit = LARGE_IMAGES
     if limit is None and options.data is None:
         limit = SYNTHETIC_SCENES
+    inputs = input_specs(source.spec, size_hw, source.thermal_policy or ThermalPolicy())
+    samples = load_samples(inputs, options.data, limit)
+    if options.data is not None:
+        next(iter(samples))
+    return samples
+
+
+def _compare(
+    source: NetworkSource, samples: Samples, options: ExportOptions, part: Path, steps: _Steps
+) -> ParityResult:
+    """Compare the file in ONNX Runtime with PyTorch on images."""
     # Probabilities of random weights crowd around the threshold, where rounding flips pixels.
     limits = Thresholds(flipped_pixels=_ANY, min_mask_iou=0.0, min_boundary_f=0.0)
     with steps("parity") as said:
         result = compare_deployment(
             source.module,
             part,
-            load_samples(manifest.inputs, options.data, limit),
+            samples,
             limits if source.is_random else Thresholds(),
         )
         said.append(f"max error {result.overall.max_error:.2g}")
@@ -243,9 +275,14 @@ _ANY = 1 << 40
 
 def _check(part: Path, options: ExportOptions, steps: _Steps) -> tuple[CheckReport, list[str]]:
     """Hold the file against the target, and against NVIDIA's parser and builder where installed."""
-    real = options.real and rtx.is_available()
+    real, hint = options.real and rtx.is_available(), f"install them with: {rtx.INSTALL_HINT}"
     with steps("check") as said:
-        report = replace(check(part, options.target, real), path=options.out)
+        try:
+            report = check(part, options.target, real)
+        except MissingComponentError as error:  # a version that its self-test does not know
+            hint, real = str(error), False
+            report = check(part, options.target, real)
+        report = replace(report, path=options.out)
         said.append(f"{options.target} {'accepts' if report.passed else 'refuses'} the file")
         if report.rtx is not None and report.rtx.passed:
             said.append(f"NVIDIA built an engine of {report.rtx.engine_bytes / 1e6:.1f} MB")
@@ -253,7 +290,7 @@ def _check(part: Path, options: ExportOptions, steps: _Steps) -> tuple[CheckRepo
         raise CheckFailedError(_refusal(options, "; ".join(report.reasons()[:3])))
     skipped = []
     if options.real and not real:
-        skipped.append(f"NVIDIA's parser and builder did not run; {rtx.INSTALL_HINT}")
+        skipped.append(f"NVIDIA's parser and builder did not run: {hint}")
     return report, skipped
 
 

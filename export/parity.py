@@ -25,7 +25,7 @@ from rich.table import Table
 from differseg.errors import InputError
 from differseg.export.parity_compare import Comparison
 from differseg.export.parity_data import Sample, load_samples
-from differseg.export.parity_result import Check, ParityResult, Thresholds
+from differseg.export.parity_result import Check, ParityResult, Side, Thresholds
 from differseg.export.parity_runners import (
     OnnxRunner,
     Runner,
@@ -94,9 +94,12 @@ def parity(
         The result; ``result.passed`` is the verdict.
 
     Raises:
-        InputError: Forms that cannot be compared with each other, or data that cannot be used.
+        InputError: Forms that cannot be compared with each other, data that cannot be used, or a
+            report that is no ``.html`` file.
         ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
     """
+    if report is not None:
+        _check_report_path(Path(report), a, b)
     first, second = open_pair(a, b)
     try:
         folder = None if data is None else Path(data)
@@ -110,6 +113,7 @@ def parity(
                 thresholds or Thresholds(),
                 panels,
                 samples.description,
+                _untrained(first.side, second.side),
             )
     finally:
         first.close()
@@ -117,6 +121,17 @@ def parity(
     if report is not None:
         write_report(result, Path(report))
     return result
+
+
+def _check_report_path(report: Path, *forms: str | Path) -> None:
+    """Refuse before any work a page in the place of something else."""
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"parity: --report: expected a file that ends in .html, got '{report}'; the report is "
+            "a web page"
+        )
+    if any(report.resolve() == Path(form).resolve() for form in forms):  # by a link
+        raise InputError(f"parity: --report: {report} is what shall be compared; name another file")
 
 
 def compare_deployment(
@@ -128,6 +143,8 @@ def compare_deployment(
     panels: int = 0,
 ) -> ParityResult:
     """Compare a network in PyTorch with the ONNX file that was just made from it.
+
+    The caller knows whether its network is trained: the result does not warn of random weights.
 
     Args:
         module: What was exported.
@@ -157,6 +174,7 @@ def _compare(
     thresholds: Thresholds,
     panels: int,
     described: str,
+    warnings: tuple[str, ...] = (),
 ) -> ParityResult:
     comparison = Comparison(a.side, b.side, thresholds, keep_panels=panels)
     start_s = time.perf_counter()
@@ -168,7 +186,15 @@ def _compare(
             sample.label,
             sample.pictures,
         )
-    return comparison.finish(described, machine=_machine(), seconds=time.perf_counter() - start_s)
+    return comparison.finish(
+        described, warnings, machine=_machine(), seconds=time.perf_counter() - start_s
+    )
+
+
+def _untrained(*sides: Side) -> tuple[str, ...]:
+    """Return a warning for each side without trained weights; one file given twice has one."""
+    names = dict.fromkeys(side.name for side in sides if side.weights.startswith("random"))
+    return tuple(f"the weights of {name} are random (not trained)" for name in names)
 
 
 def _progress() -> Progress:

@@ -267,10 +267,7 @@ class Comparison:
                 f"{tied} pixel(s) lie within {TIE:g} of the threshold and fell on different sides "
                 "by rounding; they are not counted as flipped"
             )
-        for side in (self.a, self.b):
-            if side.weights.startswith("random"):
-                warnings.append(f"the weights of {side.name} are random (not trained)")
-        return list(dict.fromkeys(warnings))  # one file given twice has one warning
+        return warnings
 
 
 def _worst(images: list[ImageFigures], name: str, pick: Callable[..., ImageFigures]) -> str:

@@ -20,7 +20,7 @@ from differseg.errors import InputError
 from differseg.export.parity import compare_deployment, parity
 from differseg.export.parity_compare import LITTLE_SHOWN
 from differseg.export.parity_result import Thresholds
-from differseg.manifest import Manifest, ThermalPolicy
+from differseg.manifest import Manifest, ThermalPolicy, WeightsRecord
 from differseg.models.deployment import DeploymentModule
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -180,7 +180,35 @@ def test_blank_images_are_warned_about(
     assert any("one colour" in warning for warning in result.warnings)
 
 
+def test_random_weights_are_warned_about_unless_the_caller_made_them(
+    module: DeploymentModule, model_file: Path, folder: Path, tmp_path: Path
+) -> None:
+    def untrained(found: Manifest) -> Manifest:
+        return replace(found, weights=WeightsRecord("random (seed 0)"))
+
+    file = edited(model_file, tmp_path / "untrained.onnx", manifest=untrained)
+    warned = "the weights of untrained.onnx are random (not trained)"
+    assert parity(file, file, folder).warnings == (warned,)
+    assert parity(model_file, file, folder).warnings == (warned,)
+    assert compare_deployment(module, file, samples_of(module, folder)).warnings == ()
+
+
 # The command.
+
+
+@pytest.mark.parametrize("name", ["b.onnx", "report", "report.pdf", "link.html"])
+def test_a_report_does_not_take_the_place_of_a_model(
+    model_file: Path, folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged = tmp_path / "b.onnx"
+    judged.write_bytes(model_file.read_bytes())
+    (tmp_path / "link.html").symlink_to(judged)
+    command = ["parity", str(model_file), str(judged), "--data", str(folder)]
+    assert cli([*command, "--report", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error[E_INPUT]: parity: --report: ")
+    assert error.count("\n") == 1
+    assert judged.read_bytes() == model_file.read_bytes()
 
 
 def test_command_tells_by_status_and_json(
