@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from differseg.export.naming import is_parameter, mark_parameter
+from differseg.errors import InputError
+from differseg.export.naming import is_parameter, mark_parameter, module_path
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +28,9 @@ def fold_batchnorm(model: ir.Model) -> tuple[int, int]:
 
     Returns:
         How many were folded, and how many became Mul and Add.
+
+    Raises:
+        InputError: One computes its statistics from the batch, so it is no fixed map.
     """
     folded = rewritten = 0
     for node in list(model.graph):
@@ -47,15 +51,22 @@ def fold_batchnorm(model: ir.Model) -> tuple[int, int]:
 
 def _affine(node: ir.Node) -> tuple[Array, Array]:
     """Return ``factor`` and ``shift`` of ``y = factor * x + shift``, each (C,) float64."""
-    gamma, beta, mean, variance = (_constant(value) for value in node.inputs[1:5])
+    operands = node.inputs[1:5]
+    if not all(value is not None and ir.convenience.get_const_tensor(value) for value in operands):
+        raise InputError(
+            f"batch normalisation {module_path(node) or node.name!r}: its scale, bias, mean and "
+            "variance must be constant, got computed ones; give it running statistics "
+            "(track_running_stats=True) or another normalisation"
+        )
+    gamma, beta, mean, variance = map(_constant, operands)
     factor = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
     return factor, beta - mean * factor
 
 
 def _constant(value: ir.Value | None) -> npt.NDArray[np.float64]:
-    tensor = ir.convenience.get_const_tensor(value) if value is not None else None
-    if tensor is None:
-        raise ValueError("a batch normalisation of the graph has parameters that are not constant")
+    assert value is not None
+    tensor = ir.convenience.get_const_tensor(value)
+    assert tensor is not None
     return tensor.numpy().astype(np.float64)
 
 

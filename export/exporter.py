@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
@@ -19,7 +20,7 @@ from differseg.export import naming
 from differseg.export.modelfile import append_manifest, serialize, written_whole
 from differseg.export.opset import OPSETS, convert_opset
 from differseg.export.simplify import simplify, strip_annotations
-from differseg.export.trace import evaluating, trace
+from differseg.export.trace import evaluating, returned_tensors, trace
 from differseg.manifest import Decision, Manifest
 
 MAX_ERROR = 1e-4
@@ -82,7 +83,8 @@ def export_onnx(
 
     Raises:
         InputError: The module cannot be traced, or has no form in this opset.
-        CheckFailedError: ONNX's checker refuses the file, or ONNX Runtime computes other values.
+        CheckFailedError: ONNX's checker refuses the file, ONNX Runtime computes other values, or
+            the module computes NaN or infinity on ``example_inputs``.
     """
     check_form(ops, opset)
     if manifest is not None and output_names is None:
@@ -127,17 +129,36 @@ def check_form(ops: str, opset: int) -> None:
 
 
 def finish_graph(model: ir.Model, *, opset: int = 17, strip: str = "") -> list[Decision]:
-    """Simplify, convert and name a traced graph in place; returns what was decided."""
+    """Simplify, convert and name a traced graph in place; returns what was decided.
+
+    Raises:
+        InputError: It has a node without a form in this opset, or control flow.
+    """
+    interface = naming.interface_of(model.graph)
     for value in model.graph.initializers.values():
         naming.mark_parameter(value)
     scopes = naming.record_scopes(model)
     decisions = simplify(model)
+    _refuse_control_flow(model.graph)
     convert_opset(model, opset)
+    naming.keep_interface(model.graph, *interface)
     naming.assign_names(model, scopes, strip=strip)
     strip_annotations(model)
     common.ShapeInferencePass()(model)
+    assert naming.interface_of(model.graph) == interface, "a graph input or output was renamed"
     reason = "the newest that TensorRT 8.5 to 11 all read" if opset == 17 else "asked for"
     return [*decisions, Decision("opset", str(opset), reason)]
+
+
+def _refuse_control_flow(graph: ir.Graph) -> None:
+    for node in graph:
+        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
+            where = naming.module_path(node) or "the module itself"
+            raise InputError(
+                f"{graph.name}: control flow is not exported: {node.op_type} (node {node.name!r}, "
+                f"from {where}), made by torch.cond or a loop; decide it before the export, or "
+                "compute both branches and choose with torch.where"
+            )
 
 
 def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
@@ -166,13 +187,14 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
     """Return the largest difference between the module and ONNX Runtime on the example.
 
     Raises:
-        CheckFailedError: It is above ``MAX_ERROR``, or ONNX Runtime cannot run the file.
+        CheckFailedError: It is above ``MAX_ERROR``, a shape differs, a number is not finite, or
+            ONNX Runtime cannot run the file.
     """
     import onnxruntime
 
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluating(module), torch.no_grad():
-        expected = _tensors(module(*(value.to(device) for value in example_inputs.values())))
+        result = module(*(value.to(device) for value in example_inputs.values()))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     feed = {name: value.detach().cpu().numpy() for name, value in example_inputs.items()}
@@ -180,15 +202,15 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        results = session.run(None, feed)
+        names = [output.name for output in session.get_outputs()]
+        found = session.run(names, feed)
     except Exception as error:  # onnxruntime's own exception classes share no public base
         text = " ".join(str(error).split())[:300]
         raise CheckFailedError(f"{path.name}: ONNX Runtime cannot run the graph: {text}") from None
     worst = 0.0
-    for value, result in zip(expected, results, strict=True):
-        difference = np.abs(value.detach().cpu().double().numpy() - np.asarray(result, np.float64))
-        worst = max(worst, float(difference.max(initial=0.0)))
-    if not worst <= MAX_ERROR:  # also refuses NaN
+    for name, value, array in zip(names, returned_tensors(result), found, strict=True):
+        worst = max(worst, _difference(name, value.detach().cpu().double().numpy(), array))
+    if worst > MAX_ERROR:
         raise CheckFailedError(
             f"ONNX Runtime differs from PyTorch by {worst:.3g} on the example inputs, "
             f"expected at most {MAX_ERROR:g}; nothing was written"
@@ -196,11 +218,20 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
     return worst
 
 
-def _tensors(result: Any) -> list[Tensor]:
-    if isinstance(result, Tensor):
-        return [result]
-    items = result.values() if isinstance(result, dict) else result
-    return [tensor for item in items for tensor in _tensors(item)]
+def _difference(name: str, expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+    """Return the largest difference of two arrays that must be finite and of one shape."""
+    if expected.shape != found.shape:
+        raise CheckFailedError(
+            f"output {name!r}: ONNX Runtime gives the shape {list(found.shape)}, expected "
+            f"PyTorch's {list(expected.shape)}; nothing was written"
+        )
+    for who, values in (("PyTorch", expected), ("ONNX Runtime", found)):
+        if not np.isfinite(values).all():
+            raise CheckFailedError(
+                f"output {name!r}: {who} computes NaN or infinity on the example inputs, expected "
+                "finite numbers; mend the weights or give other inputs; nothing was written"
+            )
+    return float(np.abs(expected - found.astype(np.float64)).max(initial=0.0))
 
 
 def _float_count(proto: onnx.ModelProto) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
@@ -51,6 +52,37 @@ def mark_parameter(value: ir.Value) -> None:
 def is_parameter(value: ir.Value) -> bool:
     """Whether the constant was marked."""
     return bool(value.meta.get(_PARAMETER, False))
+
+
+def interface_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
+    """Return the names of the graph's inputs and outputs."""
+    return [str(value.name) for value in graph.inputs], [str(v.name) for v in graph.outputs]
+
+
+def keep_interface(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Give the graph's inputs and outputs these names, in place.
+
+    A value has one name, so an output that is also an input, a constant or an earlier output
+    becomes a value of its own, made by an Identity.
+    """
+    own: set[ir.Value] = set()
+    for index, value in enumerate(graph.outputs):
+        result = value
+        if value.producer() is None or value in own:
+            copy = ir.node("Identity", [value])
+            result = copy.outputs[0]
+            result.type = value.type
+            result.shape = None if value.shape is None else value.shape.copy()
+            graph.append(copy)
+            graph.outputs[index] = result
+        own.add(result)
+    names = dict(zip((*graph.inputs, *graph.outputs), (*inputs, *outputs), strict=True))
+    made = (value for node in graph for value in node.outputs)
+    for value in (*graph.initializers.values(), *made):
+        if value not in names and value.name in names.values():
+            value.name = f"{value.name}.inner"
+    for value, name in names.items():
+        value.name = name
 
 
 def assign_names(model: ir.Model, scopes: Scopes, *, strip: str = "") -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from differseg.errors import InputError
+from differseg.export.naming import keep_interface
 
 TRACE_OPSET = 18
 """The oldest opset that PyTorch's exporter writes; :mod:`differseg.export.opset` goes lower."""
@@ -53,7 +54,8 @@ def trace(
         dynamic_batch: Let the first axis of every input and output vary.
 
     Raises:
-        InputError: The module cannot be traced, or the number of names is wrong.
+        InputError: The module cannot be traced, an operation of it has no ONNX form, or the
+            output names are wrong.
     """
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     arguments = tuple(value.to(device) for value in example_inputs.values())
@@ -62,22 +64,14 @@ def trace(
         shapes = tuple({0: torch.export.Dim(BATCH_AXIS)} for _ in arguments)
     with evaluating(module), torch.no_grad(), _quiet():
         program = _export(module, arguments, shapes)
-        names = _output_names(program, output_names)
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            opset_version=TRACE_OPSET,
-            optimize=False,
-            verbose=False,
-            input_names=list(example_inputs),
-            output_names=names,
-        )
-    if exported is None:
-        raise InputError(f"{type(module).__name__}: PyTorch's exporter returned no graph")
-    exported.model.graph.name = type(module).__name__
+        inputs, outputs = list(example_inputs), _output_names(program, output_names)
+        _refuse_equal_names(inputs, outputs)
+        model = _convert(module, program)
+    model.graph.name = type(module).__name__
+    keep_interface(model.graph, inputs, outputs)
     if dynamic_batch:
-        _name_batch_axis(exported.model.graph)
-    return exported.model
+        _name_batch_axis(model.graph)
+    return model
 
 
 def _export(
@@ -95,18 +89,61 @@ def _export(
         ) from error
 
 
+def _convert(module: nn.Module, program: torch.export.ExportedProgram) -> ir.Model:
+    name = type(module).__name__
+    try:
+        exported = torch.onnx.export(
+            program, dynamo=True, opset_version=TRACE_OPSET, optimize=False, verbose=False
+        )
+    except Exception as error:  # its own kinds wrap whatever a translation of one operator raises
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        operator = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(cause))
+        if operator:
+            raise InputError(
+                f"{name}: {operator[1]} has no ONNX form; write the module without it"
+            ) from error
+        said = " ".join(str(cause).split())[:300]
+        raise InputError(
+            f"{name}: PyTorch's exporter cannot write it as ONNX "
+            f"({type(cause).__name__}: {said}); write that part with other operations"
+        ) from error
+    if exported is None:
+        raise InputError(f"{name}: PyTorch's exporter returned no graph")
+    return exported.model
+
+
+def returned_tensors(result: Any) -> list[Tensor]:
+    """Return the tensors of what a module returned, in the order of the graph's outputs."""
+    return [leaf for leaf in pytree.tree_leaves(result) if leaf is not None]
+
+
 def _output_names(program: torch.export.ExportedProgram, wanted: Sequence[str] | None) -> list[str]:
-    """Return one name per graph output."""
+    """Return one name per graph output; what the module returns as None is none."""
+    outputs = program.graph_signature.user_outputs  # names of tensors, or what is no tensor
     spec = program.call_spec.out_spec
-    if spec is None:
+    keys: list[str] = []
+    if spec is not None:
+        result = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+        if isinstance(result, dict) and len(result) == spec.num_leaves:
+            keys = [str(key) for key in result]
+    for index, output in enumerate(outputs):
+        if output is not None and not isinstance(output, str):
+            what = f"output {keys[index]!r}" if keys else f"output {index}"
+            raise InputError(
+                f"{what}: the module returns {output!r} ({type(output).__name__}), expected a "
+                "tensor or None; return tensors only"
+            )
+    given = [index for index, output in enumerate(outputs) if output is not None]
+    if not given:
         raise InputError("the module returns nothing; export needs at least one output tensor")
-    result = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
-    if isinstance(result, dict) and len(result) == spec.num_leaves:
-        own = [str(key) for key in result]
-    elif spec.num_leaves == 1:
+    if keys:
+        own = [keys[index] for index in given]
+    elif len(outputs) == 1:
         own = ["output"]
     else:
-        own = [f"output_{index}" for index in range(spec.num_leaves)]
+        own = [f"output_{index}" for index in given]
     if wanted is None:
         return own
     if len(wanted) != len(own):
@@ -115,6 +152,17 @@ def _output_names(program: torch.export.ExportedProgram, wanted: Sequence[str] |
             f"got {len(wanted)} names ({', '.join(wanted)})"
         )
     return list(wanted)
+
+
+def _refuse_equal_names(inputs: list[str], outputs: list[str]) -> None:
+    seen: set[str] = set()
+    for name in (*inputs, *outputs):
+        if name in seen:
+            raise InputError(
+                f"the name {name!r} stands for two of the graph's inputs and outputs "
+                f"({', '.join(inputs)} -> {', '.join(outputs)}); choose others with output_names"
+            )
+        seen.add(name)
 
 
 def _name_batch_axis(graph: ir.Graph) -> None:

@@ -191,6 +191,61 @@ def test_a_file_that_computes_something_else_is_not_left_behind(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def plant(path: Path, number: float) -> None:
+    """Add a number to one weight of the file."""
+    model = read_model(path)
+    (weight,) = [t for t in model.graph.initializer if t.name == "head.weight"]
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[0] += number
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    path.write_bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (0.01, r"differs from PyTorch by 0\.0"),
+        (float("nan"), "'output': ONNX Runtime computes NaN"),
+    ],
+    ids=["another weight", "NaN"],
+)
+def test_a_planted_weight_is_found(tmp_path, monkeypatch, number, said):
+    def write_and_plant(model, path):
+        written = write(model, path)
+        plant(path, number)
+        return written
+
+    write = exporter.write_graph
+    monkeypatch.setattr(exporter, "write_graph", write_and_plant)
+    with pytest.raises(CheckFailedError, match=said):
+        export_onnx(toy_network(), toy_inputs(), tmp_path / "f.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float, repeats: int = 1) -> None:
+        super().__init__()
+        self.factor, self.repeats = factor, repeats
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * self.factor).repeat(self.repeats, 1)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_module_that_computes_no_numbers_is_refused(tmp_path, number):
+    with pytest.raises(CheckFailedError, match="'output': PyTorch computes NaN or infinity"):
+        export_onnx(Scaled(number), {"x": torch.ones(1, 3)}, tmp_path / "f.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shape_that_would_broadcast_is_another_shape(tmp_path):
+    example = {"x": torch.ones(1, 3)}
+    export_onnx(Scaled(2.0), example, tmp_path / "f.onnx")
+    assert exporter.compare_example(Scaled(2.0), example, tmp_path / "f.onnx") == 0
+    with pytest.raises(CheckFailedError, match=r"gives the shape \[1, 3\], expected .* \[4, 3\]"):
+        exporter.compare_example(Scaled(2.0, 4), example, tmp_path / "f.onnx")
+
+
 def test_an_older_file_survives_a_failed_export(tmp_path, monkeypatch):
     path = tmp_path / "f.onnx"
     path.write_bytes(b"older")
