@@ -44,6 +44,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 f"checkpoint {path}: expected a state dict, bare or under '{_STATE_KEYS[0]}'; "
                 f"entry '{key}' is {_describe(value)}"
             )
+        if not isinstance(key, str):
+            raise CheckpointError(
+                f"checkpoint {path}: expected names of weights, got the key {key!r:.40}"
+            )
+        if value.layout != torch.strided or value.is_meta:
+            kind = "has no values (meta device)" if value.is_meta else f"is {value.layout}"
+            raise CheckpointError(
+                f"checkpoint {path}: entry '{key}' {kind}; expected a dense tensor, save "
+                "the state dict of the network as it runs"
+            )
     return dict(content)
 
 

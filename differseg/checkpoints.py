@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,17 @@ from differseg.checkpoint_files import metadata_of, read_tensors
 from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
-from differseg.schema import from_plain, to_plain
+from differseg.models.registry import create_model, shipped_weights
+from differseg.schema import from_plain, parse_json, to_plain
+
+__all__ = [
+    "CheckpointInfo",
+    "load_checkpoint",
+    "load_sam2_trunk",
+    "read_info",
+    "save_checkpoint",
+    "shipped_weights",
+]
 
 SCHEMA = 1
 METADATA_KEY = "differseg"
@@ -160,8 +169,8 @@ def read_info(path: str | Path) -> CheckpointInfo | None:
     if text is None:
         return None
     try:
-        info = from_plain(CheckpointInfo, json.loads(text))
-    except (DifferSegError, json.JSONDecodeError) as error:
+        info = from_plain(CheckpointInfo, parse_json(text, "CheckpointInfo"))
+    except DifferSegError as error:
         raise CheckpointError(f"checkpoint {path}: metadata '{METADATA_KEY}': {error}") from None
     if info.schema != SCHEMA:
         raise CheckpointError(
@@ -171,15 +180,7 @@ def read_info(path: str | Path) -> CheckpointInfo | None:
     return info
 
 
-def shipped_weights(name: str) -> Path | None:
-    """Return the path of the weights that the package ships for a configuration, or None."""
-    path = Path(str(resources.files("differseg"))) / "weights" / f"{name}.safetensors"
-    return path if path.is_file() else None
-
-
 def _model_of(path: Path, info: CheckpointInfo | None) -> SegmentationModel:
-    from differseg.models.registry import create_model
-
     if info is None:
         raise CheckpointError(
             f"checkpoint {path}: does not say which model it is; name the model "
@@ -198,7 +199,7 @@ def _check_fit(
     name: str,
     info: CheckpointInfo | None,
 ) -> None:
-    """Compare names, then shapes; raise the one line that says how the file differs."""
+    """Compare names, shapes and kinds of numbers; raise one line that says how the file differs."""
     said = "" if info is None else f"; the file says it is '{info.model}'"
     missing = _first(key for key in own if key not in tensors)
     unexpected = _first(key for key in tensors if key not in own)
@@ -214,6 +215,12 @@ def _check_fit(
             raise CheckpointError(
                 f"checkpoint {path}: '{key}' has shape {got}, the model '{name}' expects "
                 f"{expected}{said}"
+            )
+        if value.is_floating_point() and not tensors[key].is_floating_point():
+            got_dtype = str(tensors[key].dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"checkpoint {path}: '{key}' holds {got_dtype} numbers, the model '{name}' expects "
+                f"floating-point weights{said}; save the weights before they are quantized"
             )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
+from differseg.checkpoints import load_checkpoint, read_info
 from differseg.errors import InputError
 from differseg.export.modelfile import sha256_of
 from differseg.manifest import ThermalPolicy, WeightsRecord
 from differseg.models.deployment import DeploymentModule
-from differseg.models.registry import create_model
+from differseg.models.registry import create_model, shipped_weights
 from differseg.models.spec import ModelSpec
 
 RANDOM_SEED = 0

@@ -209,6 +209,46 @@ def test_shape_mismatch_names_entry_and_both_shapes(file):
     assert "the model 'differseg-edge' expects [" in message
 
 
+def settings(config):
+    return json.dumps({"schema": 1, "model": "differseg-edge", "config": config})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda x: x.to(torch.int8), "holds int8 numbers, the model 'differseg-rgb-edge' expects"),
+        (lambda x: x.to(torch.complex64), "holds complex64 numbers"),
+        (lambda x: x.to_sparse(), "is torch.sparse_coo; expected a dense tensor"),
+        (lambda x: x.to("meta"), "has no values (meta device); expected a dense tensor"),
+    ],
+    ids=["int8", "complex", "sparse", "meta"],
+)
+def test_weights_of_another_kind_are_refused(tmp_path, change, words):
+    rgb = create_model("differseg-rgb-edge")
+    state = {k: change(v) if v.ndim == 4 else v for k, v in rgb.state_dict().items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch on tensors of these kinds
+        torch.save(state, tmp_path / "weights.pt")
+    before = {key: value.clone() for key, value in rgb.state_dict().items()}
+    assert words in refusal(load_checkpoint, tmp_path / "weights.pt", rgb)
+    assert all(torch.equal(before[key], value) for key, value in rgb.state_dict().items())
+
+
+def test_half_precision_weights_load(tmp_path):
+    rgb = create_model("differseg-rgb-edge")
+    torch.save({k: v.half() for k, v in rgb.state_dict().items()}, tmp_path / "half.pt")
+    loaded = load_checkpoint(tmp_path / "half.pt", create_model("differseg-rgb-edge"))
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+
+
+def test_keys_that_are_no_names_are_refused(tmp_path):
+    torch.save({0: torch.zeros(1)}, tmp_path / "list.pt")
+    trunk = torch.nn.Linear(1, 1)
+    assert "expected names of weights, got the key 0" in refusal(
+        load_sam2_trunk, tmp_path / "list.pt", trunk
+    )
+
+
 def test_metadata_of_the_future_or_damaged(model, file):
     tensors = load_file(file)
     for text, words in (
@@ -216,6 +256,11 @@ def test_metadata_of_the_future_or_damaged(model, file):
         ('{"schema": 1, "modle": "differseg-edge"}', "did you mean 'model'?"),
         ("{", "metadata 'differseg'"),
         ('{"schema": 1, "model": "differseg-egde"}', "did you mean 'differseg-edge'?"),
+        ("[" * 200_000, "nested too deeply"),
+        (settings({"name": "x"}), "there is no setting 'name'"),
+        (settings({"task": ["rgb"]}), "task: expected one of"),
+        (settings({"widths": [8_000_000] * 4}), "widths: expected 4 positive multiples of 8 up to"),
+        (settings({"size_hw": [32 * 10**9] * 2}), "size_hw: expected 2 positive multiples of 32"),
     ):
         save_file(tensors, file, metadata={"differseg": text})
         assert words in refusal(load_checkpoint, file)

@@ -56,8 +56,7 @@ class ModelInfo:
     @property
     def shipped_weights(self) -> Path | None:
         """Path of the weights in the package, or None."""
-        path = Path(str(resources.files("differseg"))) / "weights" / f"{self.name}.safetensors"
-        return path if path.is_file() else None
+        return shipped_weights(self.name)
 
 
 def _entry(
@@ -83,6 +82,7 @@ class _BackboneDefaults:
 
 
 _AUTHORS_WIDTHS = (64, 128, 256, 512)
+_WIDEST, _LARGEST_PX = 1024, 8192  # a checkpoint's settings must not ask for terabytes
 _DEFAULTS: dict[Backbone, _BackboneDefaults] = {
     "edge": _BackboneDefaults((16, 24, 40, 56), (480, 640)),
     "hiera_t": _BackboneDefaults((32, 64, 128, 256), (448, 448)),
@@ -123,7 +123,13 @@ def list_models() -> list[ModelInfo]:
     return list(_MODELS.values())
 
 
-def create_model(name: str, **config: Any) -> SegmentationModel:
+def shipped_weights(name: str) -> Path | None:
+    """Return the path of the weights that the package ships for a configuration, or None."""
+    path = Path(str(resources.files("differseg"))) / "weights" / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def create_model(name: str, /, **config: Any) -> SegmentationModel:
     """Build a network with fresh weights.
 
     Args:
@@ -169,9 +175,11 @@ def _resolve(name: str, values: dict[str, Any]) -> tuple[ModelSpec, DifferSegCon
     settings = dataclasses.replace(
         settings,
         adapter=adapter,
-        widths=_integers(name, "widths", settings.widths or defaults.widths, count=4, multiple=8),
+        widths=_integers(
+            name, "widths", settings.widths or defaults.widths, 4, multiple=8, most=_WIDEST
+        ),
         size_hw=_integers(
-            name, "size_hw", settings.size_hw or defaults.size_hw, count=2, multiple=32
+            name, "size_hw", settings.size_hw or defaults.size_hw, 2, multiple=32, most=_LARGEST_PX
         ),
     )
     plain = {
@@ -196,16 +204,16 @@ def _check_choice(name: str, key: str, value: Any, choices: tuple[Any, ...]) -> 
         raise InputError(f"create_model('{name}'): {key}: expected one of {shown}; got {value!r}")
 
 
-def _integers(name: str, key: str, value: Any, *, count: int, multiple: int) -> Any:
+def _integers(name: str, key: str, value: Any, count: int, *, multiple: int, most: int) -> Any:
     """Return ``value`` as a tuple of ``count`` positive multiples, or say what is wrong."""
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
     good = all(
-        isinstance(v, int) and not isinstance(v, bool) and v > 0 and v % multiple == 0
+        isinstance(v, int) and not isinstance(v, bool) and 0 < v <= most and v % multiple == 0
         for v in values
     )
     if len(values) != count or not good:
         raise InputError(
-            f"create_model('{name}'): {key}: expected {count} positive multiples of {multiple}, "
-            f"got {value!r}"
+            f"create_model('{name}'): {key}: expected {count} positive multiples of {multiple} "
+            f"up to {most}, got {value!r:.80}"
         )
     return values
