@@ -23,6 +23,9 @@ from differseg.schema import from_plain, to_plain
 SCHEMA = 1
 """Version of the file's layout."""
 
+_COVERAGE_GRID_PX = 512
+"""Longer side of the grid on which the coverage is counted."""
+
 SizeWh = tuple[int, int]
 
 
@@ -74,7 +77,6 @@ class Registration:
         self.fixed = fixed
         self._maps_for: tuple[SizeWh, SizeWh] | None = None
         self._maps: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
-        self._valid: npt.NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         width, height = self.moving_size_wh
@@ -177,14 +179,40 @@ class Registration:
         self, moving_size_wh: SizeWh | None = None, fixed_size_wh: SizeWh | None = None
     ) -> npt.NDArray[np.bool_]:
         """Return (Hf, Wf) bool: True where the moving camera sees the fixed camera's pixel."""
-        self._prepare(moving_size_wh or self.moving_size_wh, fixed_size_wh or self.fixed_size_wh)
-        assert self._valid is not None
-        return self._valid
+        moving_size_wh = moving_size_wh or self.moving_size_wh
+        fixed_size_wh = fixed_size_wh or self.fixed_size_wh
+        return _seen(
+            self.scaled_matrix(moving_size_wh, fixed_size_wh), moving_size_wh, fixed_size_wh
+        )
 
     @property
     def coverage(self) -> float:
-        """Part of the fixed view that the moving camera sees, 0..1."""
-        return float(self.valid().mean())
+        """Part of the fixed view that the moving camera sees, 0..1, to about half a percent."""
+        width, height = self.fixed_size_wh
+        shrink = max(1.0, max(width, height) / _COVERAGE_GRID_PX)
+        grid_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+        matrix = _scaling(self.fixed_size_wh, grid_wh) @ self.matrix
+        return float(_seen(matrix, self.moving_size_wh, grid_wh).mean())
+
+    def coverage_note(self) -> str | None:
+        """Return what to say when the two views hardly overlap; None where they do.
+
+        Raises:
+            InputError: They do not overlap, so that every warped pixel would be an edge repeated.
+        """
+        coverage = self.coverage
+        advice = f"is the matrix the wrong way round? it maps {self.moving} to {self.fixed}"
+        if coverage == 0:
+            raise InputError(
+                f"registration: nothing of the {self.fixed} view is covered by the {self.moving} "
+                f"camera; {advice}"
+            )
+        if coverage < 0.5:
+            return (
+                f"registration: only {100 * coverage:.2g} % of the {self.fixed} view is covered by "
+                f"the {self.moving} camera; {advice}"
+            )
+        return None
 
     def _prepare(
         self, moving_size_wh: SizeWh, fixed_size_wh: SizeWh
@@ -195,9 +223,6 @@ class Registration:
             inverse = np.linalg.inv(self.scaled_matrix(*key))
             x_px, y_px = _project_grid(inverse, fixed_size_wh)
             width, height = moving_size_wh
-            self._valid = (
-                (x_px > -0.5) & (x_px < width - 0.5) & (y_px > -0.5) & (y_px < height - 0.5)
-            )
             # Float maps: for 16-bit images fixed-point ones are no faster (OpenCV 4.10), or take
             # more than twice as long (5.0).  Beyond the edge all coordinates mean the edge.
             self._maps = (
@@ -220,16 +245,26 @@ def _scaling(from_wh: SizeWh, to_wh: SizeWh) -> npt.NDArray[np.float64]:
 def _project_grid(
     matrix: npt.NDArray[Any], size_wh: SizeWh
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return x and y, (H, W) each, of every pixel of a grid sent through ``matrix``."""
+    """Return x and y, (H, W) each, of every pixel of a grid sent through ``matrix``.
+
+    Convention: ``matrix`` is the inverse, unscaled, of one under which ``w > 0`` on the image.
+    """
     width, height = size_wh
     x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     # A pixel on or behind the horizon has no place in the moving image: send it outside.
-    behind = w * np.sign(matrix[2, 2]) < 1e-9
+    behind = w < 1e-9
     w = np.where(behind, 1.0, w)
     x_px = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w
     y_px = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / w
     return np.where(behind, -1e6, x_px), np.where(behind, -1e6, y_px)
+
+
+def _seen(matrix: npt.NDArray[Any], moving_wh: SizeWh, fixed_wh: SizeWh) -> npt.NDArray[np.bool_]:
+    """Return (Hf, Wf) bool: True where a fixed pixel lies in the moving image."""
+    x_px, y_px = _project_grid(np.linalg.inv(matrix), fixed_wh)
+    width, height = moving_wh
+    return (x_px > -0.5) & (x_px < width - 0.5) & (y_px > -0.5) & (y_px < height - 0.5)
 
 
 def _check_aspect(camera: str, stated_wh: SizeWh, actual_wh: SizeWh) -> None:
@@ -258,8 +293,12 @@ def _checked_matrix(
         raise InputError(f"matrix: expected 3x3 numbers, got {np.shape(result)}")
     if not np.isfinite(result).all():
         raise InputError("matrix: expected finite numbers, got NaN or infinity")
-    if abs(result[2, 2]) < 1e-12:
-        raise InputError("matrix: the last element is 0, the image's origin goes to infinity")
+    # Beside the largest element, so that nothing below can overflow.
+    if abs(result[2, 2]) <= 1e-12 * abs(result).max():
+        raise InputError(
+            f"matrix: the last element, {result[2, 2]:g}, is 0 or as good as 0 beside the others: "
+            "the image's origin goes to infinity"
+        )
     result = result / result[2, 2]
     width, height = moving_size_wh
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])

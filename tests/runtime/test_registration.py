@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -66,6 +67,58 @@ def test_outside_the_view_the_edge_is_repeated_and_not_valid() -> None:
     assert warped[:, :3].tolist() == [[1000] * 3, [5000] * 3, [9000] * 3]
     assert registration.valid().tolist() == [[False, False, True, True, True, True]] * 3
     assert registration.coverage == pytest.approx(4 / 6)
+
+
+def seen_area(matrix: np.ndarray, moving_wh: tuple[int, int], fixed_wh: tuple[int, int]) -> float:
+    """The part of the fixed view inside the moving image's outline, sent forward."""
+    moving, fixed = (
+        np.array([[[0, 0], [w, 0], [w, h], [0, h]]], np.float32) - 0.5
+        for w, h in (moving_wh, fixed_wh)
+    )
+    area_px, _ = cv2.intersectConvexConvex(cv2.perspectiveTransform(moving, matrix), fixed)
+    return area_px / (fixed_wh[0] * fixed_wh[1])
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        TILTED,
+        np.linalg.inv(TILTED),
+        [[1.3, -0.1, 255], [-0.2, 1.0, -54], [0, 0, 1]],
+        # The horizon runs between the RGB view's origin and what the thermal camera sees.
+        [[1.22, -0.15, 681], [-0.22, 1.1, 397], [1.0e-3, 2.75e-3, 1]],
+    ],
+)
+@pytest.mark.parametrize("fixed_wh", [(640, 480), (80, 60), (1920, 1440)])
+def test_coverage_is_the_area_of_the_outline(matrix: list, fixed_wh: tuple[int, int]) -> None:
+    scaled = np.diag([fixed_wh[0] / 640, fixed_wh[0] / 640, 1.0]) @ matrix
+    registration = Registration(scaled, (320, 240), fixed_wh)
+    area = seen_area(np.array(registration.matrix), (320, 240), fixed_wh)
+    assert area > 0.05
+    assert registration.coverage == pytest.approx(area, abs=0.012)
+    assert registration.valid().mean() == pytest.approx(registration.coverage, abs=0.006)
+
+
+def test_what_is_said_of_a_coverage() -> None:
+    assert Registration(TILTED, (320, 240), (640, 480)).coverage_note() is None
+    inverted = Registration(np.linalg.inv(TILTED), (320, 240), (640, 480))
+    assert inverted.coverage_note() == (
+        "registration: only 7.1 % of the rgb view is covered by the thermal camera; is the matrix "
+        "the wrong way round? it maps thermal to rgb"
+    )
+    shifted = Registration([[1, 0, 900], [0, 1, 0], [0, 0, 1]], (320, 240), (640, 480))
+    with pytest.raises(InputError, match=r"nothing of the rgb view .* it maps thermal to rgb"):
+        shifted.coverage_note()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("last", [0.0, 1e-11, -1e-200])
+def test_numbers_far_apart_are_refused_without_a_word_from_numpy(last: float) -> None:
+    for largest in (1e300, 1e6):
+        with pytest.raises(InputError, match=r"matrix: the last element, .*, is 0 or as good as"):
+            Registration([[largest, 0, 0], [0, 1, 0], [0, 0, last]], (320, 240), (640, 480))
+    small = np.array(TILTED) * 1e-200  # a homography has no scale
+    assert np.allclose(Registration(small, (320, 240), (640, 480)).matrix, TILTED)
 
 
 def test_identity_of_equal_sizes_changes_nothing() -> None:
