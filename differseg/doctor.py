@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -48,7 +49,6 @@ class Finding:
 _PACKAGES = (
     ("numpy", "numpy", "runtime"),
     ("rich", "rich", "runtime"),
-    ("onnxruntime", "onnxruntime", "runtime"),
     ("torch", "torch", "export"),
     ("onnx", "onnx", "export"),
     ("onnxscript", "onnxscript", "export"),
@@ -56,6 +56,9 @@ _PACKAGES = (
     ("openvino", "openvino", "openvino"),
     ("TensorRT-RTX builder", "onnxruntime-ep-nv-tensorrt-rtx-cu13", "rtx"),
 )
+_ONNXRUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+_JETSON_RELEASE = Path("/etc/nv_tegra_release")
+_PATIENCE_S = 60.0
 
 
 def _version(distribution: str) -> str | None:
@@ -77,16 +80,37 @@ def _package_findings() -> list[Finding]:
     return findings
 
 
-def _probe(code: str, timeout_s: float = 60.0) -> tuple[bool, str]:
-    """Run a snippet in a fresh interpreter; gives success and the last line that it printed."""
+def _ask(command: list[str]) -> tuple[bool, list[str]]:
+    """Run a command; gives success and the lines that it printed, at least one."""
     try:
         run = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout_s
+            command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE_S
         )
     except subprocess.TimeoutExpired:
-        return False, f"no answer within {timeout_s:.0f} s"
-    lines = (run.stdout if run.returncode == 0 else run.stderr).strip().splitlines()
-    return run.returncode == 0, lines[-1] if lines else f"exit status {run.returncode}"
+        return False, [f"no answer within {_PATIENCE_S:g} s"]
+    except OSError as error:
+        return False, [f"cannot be run: {error.strerror}"]
+    lines = (run.stdout if run.returncode == 0 else run.stderr or run.stdout).strip().splitlines()
+    return run.returncode == 0, lines or [f"exit status {run.returncode}"]
+
+
+def _probe(code: str) -> tuple[bool, str]:
+    """Run a snippet in a fresh interpreter; gives success and the last line that it printed."""
+    ok, lines = _ask([sys.executable, "-c", code])
+    return ok, lines[-1]
+
+
+def _onnxruntime_finding() -> Finding:
+    """Look for the module: several distributions hold it, and each can fail to load."""
+    advice = "pip install 'differseg[runtime]'"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return Finding("onnxruntime", "absent", "not installed", advice)
+    ok, text = _probe("import onnxruntime; print(onnxruntime.__version__)")
+    if ok:
+        return Finding("onnxruntime", "ok", text)
+    found = [name for name in _ONNXRUNTIMES if _version(name)]
+    removal = f"pip uninstall {' '.join(found)}, then " if found else ""
+    return Finding("onnxruntime", "problem", text[:90], removal + advice)
 
 
 def _opencv_finding() -> list[Finding]:
@@ -140,17 +164,16 @@ def _gpu_finding() -> Finding:
     if not tool:
         return Finding("NVIDIA GPU", "absent", "no nvidia-smi: everything runs on the CPU")
     query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    run = subprocess.run(query, capture_output=True, text=True, timeout=30)
-    first = (run.stdout or run.stderr).strip().splitlines() or ["no answer"]
-    state: State = "ok" if run.returncode == 0 else "problem"
-    return Finding("NVIDIA GPU", state, first[0])
+    ok, lines = _ask(query)
+    return Finding("NVIDIA GPU", "ok" if ok else "problem", lines[0][:90])
 
 
 def _jetson_finding() -> Finding:
-    release = Path("/etc/nv_tegra_release")
+    release = _JETSON_RELEASE
     if not release.is_file():
         return Finding("Jetson", "absent", "this is not a Jetson")
-    return Finding("Jetson", "ok", release.read_text(errors="replace").splitlines()[0][:80])
+    lines = release.read_text(errors="replace").strip().splitlines()
+    return Finding("Jetson", "ok", lines[0][:80] if lines else f"{release} is empty")
 
 
 def _camera_finding() -> Finding:
@@ -162,15 +185,14 @@ def _camera_finding() -> Finding:
     return Finding("V4L2 cameras", "ok", ", ".join(devices))
 
 
-def _backend_finding() -> Finding:
-    if _version("onnxruntime") or _version("onnxruntime-gpu"):
+def _backend_finding(onnxruntime: Finding) -> Finding:
+    if onnxruntime.state == "ok":
         return Finding(
             "inference backend", "ok",
             "ONNX Runtime on the CPU (the only backend of this release)",
         )  # fmt: skip
-    return Finding(
-        "inference backend", "problem", "none", "pip install 'differseg[runtime]'"
-    )  # fmt: skip
+    detail = "none" if onnxruntime.state == "absent" else "ONNX Runtime does not load"
+    return Finding("inference backend", "problem", detail, onnxruntime.advice)
 
 
 def diagnose() -> list[Finding]:
@@ -178,16 +200,18 @@ def diagnose() -> list[Finding]:
     from differseg import __version__
 
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    onnxruntime = _onnxruntime_finding()
     return [
         Finding("differseg", "ok", __version__),
         Finding("Python", "ok", python),
         *_package_findings(),
+        onnxruntime,
         *_opencv_finding(),
         _timm_finding(),
         _gpu_finding(),
         _jetson_finding(),
         _camera_finding(),
-        _backend_finding(),
+        _backend_finding(onnxruntime),
     ]
 
 

@@ -2,8 +2,11 @@
 
 import importlib.metadata
 import json
+import os
 
 import numpy
+import onnxruntime
+import pytest
 
 from differseg import doctor
 
@@ -24,7 +27,69 @@ def test_what_is_missing_comes_with_its_extra(monkeypatch):
     findings = {f.part: f for f in doctor._package_findings()}
     assert findings["torch"].state == "absent"
     assert findings["torch"].advice == "pip install 'differseg[export]'"
-    assert doctor._backend_finding().state == "problem"
+
+
+def test_without_onnxruntime_nothing_can_run(monkeypatch):
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    found = doctor._onnxruntime_finding()
+    assert (found.state, found.advice) == ("absent", "pip install 'differseg[runtime]'")
+    assert doctor._backend_finding(found).state == "problem"
+
+
+def test_onnxruntime_is_what_can_be_imported_under_any_distribution(monkeypatch):
+    def version(name):
+        if name == "onnxruntime-gpu":
+            return "1.23.0"
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    found = doctor._onnxruntime_finding()
+    assert (found.state, found.detail) == ("ok", onnxruntime.__version__)
+    assert doctor._backend_finding(found).state == "ok"
+
+
+def test_an_onnxruntime_that_does_not_load_is_a_problem(tmp_path, monkeypatch):
+    package = tmp_path / "onnxruntime"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('libcudart.so.12 is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = doctor._onnxruntime_finding()
+    assert found.state == "problem"
+    assert found.detail == "ImportError: libcudart.so.12 is missing"
+    assert found.advice.startswith("pip uninstall onnxruntime")
+    assert doctor._backend_finding(found).state == "problem"
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("#!/bin/sh\nexec sleep 60\n", "no answer within 0.5 s"),
+        ("not a program", "cannot be run: Exec format error"),
+        ("#!/bin/sh\necho 'no devices were found' >&2\nexit 6\n", "no devices were found"),
+        ("#!/bin/sh\nexit 9\n", "exit status 9"),
+    ],
+    ids=["hangs", "not executable", "no device", "silent"],
+)
+def test_an_nvidia_smi_that_does_not_answer_is_a_problem(tmp_path, monkeypatch, program, said):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text(program)
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if said.startswith("no answer"):
+        monkeypatch.setattr(doctor, "_PATIENCE_S", 0.5)
+    found = doctor._gpu_finding()
+    assert found.state == "problem"
+    assert said in found.detail
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "is empty"), ("# R36 (release)\nx", "# R36")])
+def test_a_jetson_says_its_release(tmp_path, monkeypatch, text, said):
+    release = tmp_path / "nv_tegra_release"
+    release.write_text(text)
+    monkeypatch.setattr(doctor, "_JETSON_RELEASE", release)
+    found = doctor._jetson_finding()
+    assert found.state == "ok"
+    assert said in found.detail
 
 
 def test_a_broken_package_is_a_problem_with_its_message():
