@@ -129,7 +129,7 @@ def check(path: Path | str, target: str = DEFAULT_TARGET, real: bool = False) ->
     chosen, model = find_target(target), read_model(path)
     if real:
         rtx.find_libraries()
-    view = GraphView.of(model)
+    view = GraphView.of(model, Path(path).parent)
     verdicts = lint(model, chosen, view)
     findings = tuple(v for v in verdicts if not v.op)
     nodes = tuple(v for v in verdicts if v.op)
@@ -199,7 +199,7 @@ def print_report(report: CheckReport, console: Console) -> None:
         table.add_column(heading, justify="right" if heading == "nodes" else "left")
     counts = Counter((v.op, v.level) for v in report.nodes)
     for (op, level), count in sorted(counts.items(), key=lambda c: (_ORDER[c[0][1]], c[0][0])):
-        table.add_row(op, str(count), _WORDS[level])
+        table.add_row(escape(op), str(count), _WORDS[level])
     console.print(table)
     groups = _grouped((*report.findings, *report.nodes))
     for (op, level, reason, advice), where in sorted(groups.items(), key=lambda g: _ORDER[g[0][1]]):
@@ -236,10 +236,13 @@ def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
             f"{report.engine_bytes / 1e6:.1f} MB in {report.build_s:.1f} s",
             highlight=False,
         )
-        return
-    console.print(f"{label}: [red]{report.status}[/]", highlight=False)
-    for line in [str(error) for error in report.errors] or [report.reason]:
-        console.print(f"  {escape(' '.join(line.split()))}", highlight=False)
+        lines = []
+    else:
+        console.print(f"{label}: [red]{report.status}[/]", highlight=False)
+        lines = [str(error) for error in report.errors] or [report.reason]
+    lines += dict.fromkeys(line for line in report.log if line.startswith("warning"))
+    for line in lines:
+        console.print(f"  {escape(' '.join(line.split()))}", highlight=False, soft_wrap=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,29 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import inliner, numpy_helper
 
 Shape = tuple["int | str", ...]
+
+_UNREADABLE = (ValueError, TypeError, LookupError, OSError, onnx.checker.ValidationError)
+"""What reading a tensor raises whose data is damaged, of an unknown type or not there."""
 
 
 @dataclass
 class GraphView:
-    """Types, shapes and constants of one graph, subgraphs included."""
+    """Nodes, types, shapes and constants of one graph, subgraphs and local functions included.
+
+    Attributes:
+        opset: Version of the standard operators.
+        nodes: Every node, in order; a call of a local function is replaced by the function's nodes.
+        folder: Where external data lies; the current one by default.
+        constants: Name to tensor; None for one of a kind that no rule reads.
+        dtypes, shapes: By name, where known.
+    """
 
     opset: int
-    constants: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    nodes: tuple[onnx.NodeProto, ...] = ()
+    folder: Path = Path()
+    constants: dict[str, onnx.TensorProto | None] = field(default_factory=dict)
     dtypes: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: onnx.ModelProto) -> GraphView:
+    def of(cls, model: onnx.ModelProto, folder: Path = Path()) -> GraphView:
         """Collect what is known of a model's tensors, inferring what the file does not say."""
-        view = cls(opset=opset_of(model))
+        model = _inlined(model)
+        view = cls(opset_of(model), tuple(all_nodes(model.graph)), folder)
         described = {info.name for info in (*model.graph.value_info, *model.graph.output)}
         if any(name not in described for node in model.graph.node for name in node.output[:1]):
             model = _with_shapes(model)
@@ -35,19 +50,23 @@ class GraphView:
 
     def _collect(self, graph: onnx.GraphProto) -> None:
         for tensor in graph.initializer:
-            self.constants[tensor.name] = tensor
-            self.dtypes[tensor.name] = tensor.data_type
-            self.shapes[tensor.name] = tuple(tensor.dims)
+            self._add_constant(tensor.name, tensor)
         for info in (*graph.input, *graph.value_info, *graph.output):
             self.dtypes[info.name] = info.type.tensor_type.elem_type
             if info.type.tensor_type.HasField("shape"):
                 self.shapes[info.name] = shape_of(info)
         for node in graph.node:
+            if node.op_type == "Constant":
+                self._add_constant(node.output[0], _value_of(node))
             for attribute in node.attribute:
-                if node.op_type == "Constant" and attribute.name == "value":
-                    self.constants[node.output[0]] = attribute.t
                 if attribute.type == onnx.AttributeProto.GRAPH:
                     self._collect(attribute.g)
+
+    def _add_constant(self, name: str, tensor: onnx.TensorProto | None) -> None:
+        self.constants[name] = tensor
+        if tensor is not None:
+            self.dtypes[name] = tensor.data_type
+            self.shapes[name] = tuple(tensor.dims)
 
 
 @dataclass(frozen=True)
@@ -74,12 +93,20 @@ class NodeView:
         """Whether the operand is given."""
         return index < len(self.proto.input) and bool(self.proto.input[index])
 
+    def is_constant(self, index: int) -> bool:
+        """Whether the operand is given and constant, readable or not."""
+        return self.has_input(index) and self.proto.input[index] in self.graph.constants
+
     def constant(self, index: int) -> npt.NDArray[Any] | None:
-        """Return the operand's values when they are constant."""
-        if not self.has_input(index):
+        """Return the operand's values when they are constant and can be read."""
+        tensor = self.graph.constants[self.proto.input[index]] if self.is_constant(index) else None
+        if tensor is None:
             return None
-        tensor = self.graph.constants.get(self.proto.input[index])
-        return None if tensor is None else np.atleast_1d(numpy_helper.to_array(tensor))
+        try:
+            values = numpy_helper.to_array(tensor, str(self.graph.folder))
+        except _UNREADABLE:
+            return None  # ONNX's checker says what is wrong with it
+        return np.atleast_1d(values)
 
     def dtype(self, index: int) -> int | None:
         """Return the operand's ``TensorProto`` element type, where known."""
@@ -109,6 +136,28 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 yield from all_nodes(attribute.g)
+
+
+def _value_of(constant: onnx.NodeProto) -> onnx.TensorProto | None:
+    """Return what a Constant node holds; None for text and sparse tensors, which no rule reads."""
+    for attribute in constant.attribute:
+        if attribute.name == "value":
+            return attribute.t
+        if attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
+            kind = np.int64 if attribute.name.startswith("value_int") else np.float32
+            values = np.asarray(onnx.helper.get_attribute_value(attribute), dtype=kind)
+            return numpy_helper.from_array(values)
+    return None
+
+
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the nodes of its local functions in place of their calls."""
+    if not model.functions:
+        return model
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception:  # native code raises several kinds; the calls stay, and lint refuses them
+        return model
 
 
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from differseg.export.graph_view import GraphView, NodeView, all_nodes, opset_of, shape_of
+from differseg.export.graph_view import GraphView, NodeView, opset_of, shape_of
 from differseg.export.lint_rules import Level, rules_for
 from differseg.export.targets import (
     OPERATORS_SOURCE,
@@ -21,6 +21,10 @@ _STANDARD = ("", "ai.onnx")
 _PLUGIN_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml")
 _INT64_NATIVE = (9, 0)
 _READS_FUNCTIONS = (9, 0)
+
+
+Functions = set[tuple[str, str]]
+"""Domain and name of a file's local functions."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,16 @@ def lint(
 ) -> tuple[Verdict, ...]:
     """Return the graph's findings and one verdict per node, in the graph's order.
 
+    The nodes of local functions are judged where they are called.
+
     Args:
         model: The graph.
         target: Where it shall run.
-        view: Its types and shapes, when the caller has collected them already.
+        view: Its nodes, types and shapes, when the caller has collected them already.
     """
     view = view or GraphView.of(model)
-    functions = {function.name for function in model.functions}
-    nodes = (
-        _node_verdict(NodeView(node, view), target, functions) for node in all_nodes(model.graph)
-    )
+    functions = {(function.domain, function.name) for function in model.functions}
+    nodes = (_node_verdict(NodeView(node, view), target, functions) for node in view.nodes)
     return (*_graph_verdicts(model, target), *nodes)
 
 
@@ -75,12 +79,14 @@ def _graph_verdicts(model: onnx.ModelProto, target: Target) -> Iterator[Verdict]
         )  # fmt: skip
     if target.engine != "tensorrt":
         return
-    if model.functions and target.version < _READS_FUNCTIONS:
+    if model.functions:
+        reads = target.version >= _READS_FUNCTIONS
         yield Verdict(
-            "", "", "no",
-            f"the file has {len(model.functions)} local functions, which this parser ignores",
+            "", "", "condition" if reads else "no",
+            f"the file has {len(model.functions)} local functions, which "
+            + ("hide plugins of the same name" if reads else "this parser ignores"),
             "inline them: onnx.inliner.inline_local_functions",
-            "onnx/onnx-tensorrt, ModelImporter.cpp at 8.5-GA and 8.6-GA",
+            "onnx/onnx-tensorrt, ModelImporter.cpp at 8.5-GA, 8.6-GA and 10.3",
         )  # fmt: skip
     initializers = {tensor.name for tensor in model.graph.initializer}
     for kind, infos in (("input", model.graph.input), ("output", model.graph.output)):
@@ -109,7 +115,7 @@ def _tensor_verdicts(kind: str, info: onnx.ValueInfoProto, target: Target) -> It
         )  # fmt: skip
 
 
-def _node_verdict(node: NodeView, target: Target, functions: set[str]) -> Verdict:
+def _node_verdict(node: NodeView, target: Target, functions: Functions) -> Verdict:
     proto = node.proto
     name, op = proto.name, proto.op_type
     if proto.domain not in _STANDARD:
@@ -129,18 +135,18 @@ def _node_verdict(node: NodeView, target: Target, functions: set[str]) -> Verdic
     return Verdict(name, op, "yes")
 
 
-def _foreign_verdict(proto: onnx.NodeProto, target: Target, functions: set[str]) -> Verdict:
+def _foreign_verdict(proto: onnx.NodeProto, target: Target, functions: Functions) -> Verdict:
     """Judge a node of a domain other than ONNX's own."""
     label = f"{proto.domain}::{proto.op_type}"
-    if proto.op_type in functions:
+    if (proto.domain, proto.op_type) in functions:
         if target.engine == "onnxruntime":
             return Verdict(proto.name, label, "yes")
-        reads = target.version >= _READS_FUNCTIONS
         return Verdict(
-            proto.name, label, "condition" if reads else "no",
-            "a call of a local function" + ("" if reads else ", which this parser ignores"),
-            "inline it: onnx.inliner.inline_local_functions",
-            "onnx/onnx-tensorrt, ModelImporter.cpp",
+            proto.name, label, "no",
+            "a call of a local function that onnx.inliner cannot put in its place, so what it "
+            "computes was not judged",
+            "write the function in the opset of the graph, or export without functions",
+            "differseg looks into functions of the graph's own opset only",
         )  # fmt: skip
     if target.engine == "onnxruntime" and proto.domain in _PLUGIN_DOMAINS:
         return Verdict(proto.name, label, "yes")

@@ -56,8 +56,8 @@ def _attribute_is(name: str, *values: int | str) -> Predicate:
 
 
 def _not_constant(index: int) -> Predicate:
-    """The operand is there and is not an initializer."""
-    return lambda node: node.has_input(index) and node.constant(index) is None
+    """The operand is there and is not constant."""
+    return lambda node: node.has_input(index) and not node.is_constant(index)
 
 
 def _rank_is_not(*ranks: int) -> Predicate:
@@ -68,14 +68,35 @@ def _rank_is_not(*ranks: int) -> Predicate:
     return applies
 
 
-def _k_too_large(node: NodeView) -> bool:
+def _k_unfit(node: NodeView) -> bool:
     k = node.constant(1)
-    return k is not None and int(k.max()) >= 3840
+    return k is not None and (k.size != 1 or bool((k >= 3840).any()))
 
 
 def _nonzero_point(node: NodeView) -> bool:
     zero_point = node.constant(2)
     return zero_point is not None and bool((zero_point != 0).any())
+
+
+def _quantised_type(node: NodeView) -> int | None:
+    """Return the element type that the node quantises to or from; None where it is not known."""
+    if node.has_input(2):
+        return node.dtype(2)
+    if node.proto.op_type == "DequantizeLinear":
+        return node.dtype(0)
+    return node.attribute("output_dtype", 0) or onnx.TensorProto.UINT8  # ONNX's own default
+
+
+def _quantises_to(*types: int) -> Predicate:
+    return lambda node: _quantised_type(node) in types
+
+
+def _quantises_to_other_than(*types: int) -> Predicate:
+    return lambda node: _quantised_type(node) not in (None, *types)
+
+
+def _no_zero_point(node: NodeView) -> bool:
+    return not node.has_input(2)
 
 
 def _grid_sample_20(node: NodeView) -> bool:
@@ -99,13 +120,20 @@ def _dilated(node: NodeView) -> bool:
 def _reads_bytes(node: NodeView) -> bool:
     """Reads uint8 with anything but the cast or dequantisation that turns it into numbers."""
     return any(
-        node.dtype(index) == onnx.TensorProto.UINT8 and node.constant(index) is None
+        node.dtype(index) == onnx.TensorProto.UINT8 and not node.is_constant(index)
         for index in range(len(node.proto.input))
     )
 
 
 _MD_101 = "onnx/onnx-tensorrt, docs/operators.md at 10.1-GA"
 _MD_85 = "onnx/onnx-tensorrt, docs/operators.md at 8.5-GA"
+_QUANTISE_86 = "onnx/onnx-tensorrt, QuantDequantLinearHelper at 8.6-GA"
+_SYMMETRIC = "quantise symmetrically to int8, with an int8 zero point of 0"
+_INT8 = onnx.TensorProto.INT8
+_OTHER_TYPES = (
+    onnx.TensorProto.INT16, onnx.TensorProto.UINT16, onnx.TensorProto.UINT4,
+    onnx.TensorProto.INT32, onnx.TensorProto.FLOAT8E5M2,
+)  # fmt: skip
 _CHECKERS = "onnx/onnx-tensorrt, onnxOpCheckers.cpp at 10.10"
 
 RULES: tuple[Rule, ...] = (
@@ -190,7 +218,7 @@ RULES: tuple[Rule, ...] = (
         "export with a fixed K", _MD_85, until=(10, 0),
     ),
     Rule(
-        ("TopK",), _k_too_large, "no", "K must be below 3840",
+        ("TopK",), _k_unfit, "no", "K must be one number below 3840",
         "reduce the number of candidates first", _MD_101,
     ),
     Rule(
@@ -230,6 +258,26 @@ RULES: tuple[Rule, ...] = (
     Rule(
         ("QuantizeLinear", "DequantizeLinear"), _nonzero_point, "no",
         "the zero point must be zero", "quantise symmetrically to int8", _MD_101,
+    ),
+    Rule(
+        ("QuantizeLinear", "DequantizeLinear"), _quantises_to_other_than(_INT8), "no",
+        "the zero point must be int8; without one, ONNX quantises to uint8",
+        _SYMMETRIC, _QUANTISE_86, until=(10, 0),
+    ),
+    Rule(
+        ("QuantizeLinear", "DequantizeLinear"), _no_zero_point, "no",
+        "the zero point must be given", _SYMMETRIC, _QUANTISE_86, until=(10, 0),
+    ),
+    Rule(
+        ("QuantizeLinear", "DequantizeLinear"), _quantises_to(onnx.TensorProto.UINT8), "no",
+        "a zero point of uint8 (ONNX's default where none is given) is refused, or silently "
+        "computed as int8", _SYMMETRIC,
+        "onnxOpImporters.cpp at 10.10; built with TensorRT-RTX 1.7.1", since=(10, 0),
+    ),
+    Rule(
+        ("QuantizeLinear", "DequantizeLinear"), _quantises_to(*_OTHER_TYPES), "no",
+        "quantised numbers of this type are refused", _SYMMETRIC,
+        f"{_MD_101}: INT8, FP8 and INT4; refused by TensorRT-RTX 1.7.1", since=(10, 0),
     ),
 )  # fmt: skip
 """Traps by operator."""

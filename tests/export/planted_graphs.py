@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
+INT8, INT16, INT32 = TensorProto.INT8, TensorProto.INT16, TensorProto.INT32
 
 
 def planted(
@@ -47,7 +48,40 @@ def dft() -> onnx.ModelProto:
     return model
 
 
+def function(node: onnx.NodeProto, *, opset: int = 17, name: str = "Double") -> onnx.FunctionProto:
+    """Return a local function of one node that reads x and makes y."""
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("differseg", 1)]
+    return helper.make_function("differseg", name, ["x"], ["y"], [node], opsets)
+
+
 def doubling_function() -> onnx.FunctionProto:
-    node = helper.make_node("Add", ["x", "x"], ["y"])
-    opset = [helper.make_opsetid("", 17)]
-    return helper.make_function("differseg", "Double", ["x"], ["y"], [node], opset)
+    return function(helper.make_node("Add", ["x", "x"], ["y"]))
+
+
+def dft_function(opset: int = 17) -> onnx.FunctionProto:
+    node = helper.make_node("DFT", ["x"], ["y"], axis=1, name="spectrum")
+    return function(node, opset=opset)
+
+
+def quantised(zero_point: int | None, *, opset: int = 17, **attributes) -> onnx.ModelProto:
+    """Return x -> QuantizeLinear -> y with a zero point of 0 of this type, or none."""
+    model = planted(
+        "QuantizeLinear", inputs=("x", "s"), constants=[("s", np.float32(0.1))], opset=opset,
+        **attributes,
+    )  # fmt: skip
+    add_zero_point(model, zero_point)
+    return model
+
+
+def dequantised(dtype: int, zero_point: int | None) -> onnx.ModelProto:
+    """Return the same for DequantizeLinear on an x of this type."""
+    scale = [("s", np.float32(0.1))]
+    model = planted("DequantizeLinear", dtype=dtype, inputs=("x", "s"), constants=scale)
+    add_zero_point(model, zero_point)
+    return model
+
+
+def add_zero_point(model: onnx.ModelProto, dtype: int | None) -> None:
+    if dtype is not None:
+        model.graph.node[0].input.append("z")
+        model.graph.initializer.append(helper.make_tensor("z", dtype, [], [0]))

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
-from planted_graphs import dft, planted
+from planted_graphs import UINT8, dft, planted, quantised
 
 from differseg import export
 from differseg.cli import main
@@ -98,6 +99,66 @@ def test_a_bad_file_is_one_line_and_status_2(tmp_path, capsys, content, said, fl
     assert captured.err.count("\n") == 1
     assert captured.err.startswith("error[E_MODEL]: ")
     assert said in captured.err
+
+
+def sliced(*, external: bool) -> onnx.ModelProto:
+    """Return a slice with constant axes, and a quantised weight with a zero point per channel."""
+    model = planted(
+        "Slice",
+        inputs=("x", "start", "end", "axes"),
+        constants=[
+            (name, np.array([number])) for name, number in (("start", 0), ("end", 8), ("axes", 1))
+        ],
+    )
+    weights = (np.ones((4, 2), np.int8), np.ones(4, np.float32), np.zeros(4, np.int8))
+    names = ("w", "scale", "zero")
+    for name, values in zip(names, weights, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    model.graph.node.append(onnx.helper.make_node("DequantizeLinear", names, ["d"], axis=0))
+    if external:
+        options = {"all_tensors_to_one_file": True, "location": "w.data", "size_threshold": 0}
+        onnx.external_data_helper.convert_model_to_external_data(model, **options)
+    return model
+
+
+def test_external_data_lies_beside_the_file_and_not_where_one_stands(tmp_path, monkeypatch):
+    onnx.save(sliced(external=True), str(tmp_path / "f.onnx"))
+    assert (tmp_path / "w.data").exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    report = export.check(tmp_path / "f.onnx", "jetpack6.0")
+    assert report.passed, report.reasons()
+
+
+def test_external_data_that_is_missing_is_a_reason(tmp_path, capsys):
+    onnx.save(sliced(external=True), str(tmp_path / "f.onnx"))
+    (tmp_path / "w.data").unlink()
+    assert main(["check", str(tmp_path / "f.onnx")]) == 1
+    assert "w.data" in capsys.readouterr().out
+
+
+def test_a_damaged_constant_is_a_reason(tmp_path, capsys):
+    model = planted("TopK", inputs=("x", "k"), outputs=("y", "i"), constants=[("k", [1])])
+    model.graph.initializer[0].raw_data = b"123"
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    assert main(["check", str(tmp_path / "f.onnx")]) == 1
+    assert "raw_data" in capsys.readouterr().out
+
+
+def test_an_operator_is_called_what_the_file_calls_it(tmp_path, capsys):
+    model = planted("Foo[/]")
+    (tmp_path / "f.onnx").write_bytes(model.SerializeToString())
+    assert main(["check", str(tmp_path / "f.onnx")]) == 1
+    assert "Foo[/]" in capsys.readouterr().out
+
+
+@needs_rtx
+def test_what_nvidia_warns_of_is_told_on_a_pass_too(tmp_path, capsys):
+    onnx.save(quantised(UINT8), tmp_path / "f.onnx")
+    main(["check", str(tmp_path / "f.onnx"), "--target", "onnxruntime", "--real"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "engine built" in said
+    assert said.count("Defaulting to INT8") == 1
 
 
 def test_a_folder_is_not_a_file(tmp_path):

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted_graphs import INT64, UINT8, dft, doubling_function, planted
+from planted_graphs import (
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    UINT8,
+    dequantised,
+    dft,
+    dft_function,
+    doubling_function,
+    function,
+    planted,
+    quantised,
+)
 
 from differseg.errors import InputError
 from differseg.export.lint import levels_by_target, lint, worst
@@ -64,6 +77,19 @@ TRAPS = {
         planted("Double", domain="differseg", functions=[doubling_function()]),
         {"jetpack5": "no", "jetpack6": "condition", "onnxruntime": "yes"}, "local function",
     ),
+    "Fourier transform inside a function": (
+        planted("Double", shape=(1, 4, 8, 2), domain="differseg", functions=[dft_function()]),
+        {"jetpack5": "no", "jetpack6": "no", "trt11.2": "condition", "onnxruntime": "yes"},
+        "DFT is not among the operators",
+    ),
+    "function of another opset": (
+        planted("Double", shape=(1, 4, 8, 2), domain="differseg", functions=[dft_function(18)]),
+        {"jetpack6": "no", "trt11.4": "no", "onnxruntime": "yes"}, "was not judged",
+    ),
+    "function of another domain": (
+        planted("Double", domain="other", functions=[doubling_function()]),
+        {"jetpack6": "no", "onnxruntime": "no"}, "custom domain",
+    ),
     "custom domain": (
         planted("Wavelet", domain="differseg"),
         {"jetpack6": "no", "rtx1": "no", "onnxruntime": "no"}, "plugin library",
@@ -84,6 +110,41 @@ TRAPS = {
         planted("QuantizeLinear", inputs=("x", "s", "z"),
                 constants=[("s", np.float32(0.1)), ("z", np.uint8(128))]),
         {"jetpack6": "no", "onnxruntime": "yes"}, "zero point",
+    ),
+    "int8 with a zero point": (
+        quantised(INT8), {"jetpack5": "yes", "jetpack6": "yes", "rtx1": "yes"}, "",
+    ),
+    "uint8": (
+        quantised(UINT8),
+        {"jetpack6.0": "no", "jetpack6": "no", "rtx1": "no", "onnxruntime": "yes"},
+        "silently computed as int8",
+    ),
+    "no zero point, so uint8": (
+        quantised(None), {"jetpack6.0": "no", "jetpack6": "no", "onnxruntime": "yes"}, "default",
+    ),
+    "no zero point, int8 by name": (
+        quantised(None, opset=21, output_dtype=INT8), {"trt11.4": "yes"}, "",
+    ),
+    "16 bits": (
+        quantised(INT16, opset=21), {"trt11.4": "no"}, "of this type are refused",
+    ),
+    "dequantised uint8": (
+        dequantised(UINT8, UINT8), {"jetpack6.0": "no", "jetpack6": "no"}, "zero point of uint8",
+    ),
+    "dequantised int8 without a zero point": (
+        dequantised(INT8, None), {"jetpack6.0": "no", "jetpack6": "yes"}, "must be given",
+    ),
+    "dequantised bias": (
+        dequantised(INT32, None), {"jetpack6.0": "no", "jetpack6": "no"}, "of this type",
+    ),
+    "too many candidates": (
+        planted("TopK", inputs=("x", "k"), outputs=("y", "i"), constants=[("k", [3840])]),
+        {"jetpack6": "no", "onnxruntime": "yes"}, "below 3840",
+    ),
+    "no number of candidates": (
+        planted("TopK", inputs=("x", "k"), outputs=("y", "i"),
+                constants=[("k", np.zeros(0, np.int64))]),
+        {"jetpack6": "no"}, "one number",
     ),
     "unknown to TensorRT": (
         planted("Col2Im", opset=18, inputs=("x", "i", "b"),
@@ -129,6 +190,30 @@ def test_every_node_gets_a_verdict_and_subgraphs_are_walked():
         ("If", "condition"), ("DFT", "no"), ("DFT", "no"), ("Relu", "yes"),
     ]  # fmt: skip
     assert worst(verdicts) == "no"
+
+
+def test_a_function_is_judged_wherever_it_is_called_and_however_deep():
+    from onnx import helper
+
+    outer = function(helper.make_node("Double", ["x"], ["y"], domain="differseg"), name="Outer")
+    model = planted(
+        "Outer", shape=(1, 4, 8, 2), domain="differseg", functions=[outer, dft_function()]
+    )
+    second = helper.make_node("Double", ["y"], ["z"], name="second", domain="differseg")
+    model.graph.node.append(second)
+    nodes = [v for v in lint(model, find_target("jetpack6")) if v.op]
+    assert [(v.op, v.level) for v in nodes] == [("DFT", "no"), ("DFT", "no")]
+    assert all(v.node.startswith("spectrum") for v in nodes)
+
+
+def test_a_function_that_calls_itself_is_refused_and_does_not_hang():
+    from onnx import helper
+
+    model = planted(
+        "Double", domain="differseg",
+        functions=[function(helper.make_node("Double", ["x"], ["y"], domain="differseg"))],
+    )  # fmt: skip
+    assert levels_by_target(model)["jetpack6"] == "no"
 
 
 def test_targets_are_complete_and_ordered():
