@@ -107,6 +107,16 @@ def test_codes_are_unique_and_at_most_eight():
     assert len({kind.code for kind in kinds}) == len(kinds)
 
 
+def test_packages_are_attributes_that_load_on_first_use():
+    script = (
+        "import sys, differseg; assert not [m for m in sys.modules if m.startswith('differseg.')];"
+        "print(differseg.export.export_onnx.__name__, differseg.runtime.Segmenter.__name__,"
+        " differseg.calibration.__name__)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout == "export_onnx Segmenter differseg.calibration\n", run.stderr
+
+
 def test_import_is_light_and_fast():
     script = (
         "import sys, time; t = time.perf_counter(); import differseg, differseg.manifest, "

@@ -35,13 +35,7 @@ def checked_inputs(spec: ModelSpec, rgb: Tensor, second: Tensor | None) -> list[
     Raises:
         InputError: Names the network, the input, what was got and what was expected.
     """
-    streams = [rgb] if second is None else [rgb, second]
-    names = [modality.name for modality in spec.modalities]
-    if len(streams) != len(names):
-        raise InputError(
-            f"{spec.name}: expected {len(names)} input(s), got {len(streams)}; call the network "
-            f"as model({', '.join(names)})"
-        )
+    streams = counted_inputs(spec, rgb, second)
     for modality, x in zip(spec.modalities, streams, strict=True):
         where, shape = f"{spec.name}: input '{modality.name}'", tuple(x.shape)
         if x.ndim != 4 or _differs(x.shape[1], modality.channels):
@@ -55,6 +49,22 @@ def checked_inputs(spec: ModelSpec, rgb: Tensor, second: Tensor | None) -> list[
             raise InputError(
                 f"{where}: expected the batch and size of 'rgb' {tuple(rgb.shape)}, got {shape}"
             )
+    return streams
+
+
+def counted_inputs(spec: ModelSpec, rgb: Tensor, second: Tensor | None) -> list[Tensor]:
+    """Return the inputs as a list of one for each modality.
+
+    Raises:
+        InputError: One is missing or left over.
+    """
+    streams = [rgb] if second is None else [rgb, second]
+    names = [modality.name for modality in spec.modalities]
+    if len(streams) != len(names):
+        raise InputError(
+            f"{spec.name}: expected {len(names)} input(s), got {len(streams)}; call the network "
+            f"as model({', '.join(names)})"
+        )
     return streams
 
 

@@ -11,7 +11,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from differseg.models.base import SegmentationModel
+from differseg.errors import InputError
+from differseg.models.base import SegmentationModel, counted_inputs
 from differseg.models.spec import ModelSpec
 
 
@@ -77,12 +78,23 @@ class DeploymentModule(nn.Module):
         return self
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Tensor:
-        """Return the probability (N, 1, H, W) of raw inputs, see the class."""
-        raw = [rgb] if second is None else [rgb, second]
-        planes = {
-            modality.name: _planes(x) if modality.channels == 3 else x
-            for modality, x in zip(self.spec.modalities, raw, strict=False)
-        }
+        """Return the probability (N, 1, H, W) of raw inputs, see the class.
+
+        Raises:
+            InputError: A modality is missing or left over, or another type of numbers.
+        """
+        raw = counted_inputs(self.spec, rgb, second)
+        planes = {}
+        for modality, x in zip(self.spec.modalities, raw, strict=True):
+            image = modality.channels == 3
+            # Types are known while tracing, so the check stands in no graph.
+            if x.dtype != (torch.uint8 if image else torch.float32):
+                expected = "uint8 in 0..255" if image else "float32 in 0..1"
+                raise InputError(
+                    f"{self.spec.name}: input '{modality.name}': expected {expected}, got "
+                    f"{str(x.dtype).removeprefix('torch.')}; give it as raw_inputs_example() does"
+                )
+            planes[modality.name] = _planes(x) if image else x
         logits = self.model(*self.normalize(planes).values())["logits"]  # (N, 1, H, W)
         return torch.sigmoid(logits)
 

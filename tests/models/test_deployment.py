@@ -57,6 +57,29 @@ def test_missing_modality_is_refused():
         module(module.raw_inputs_example((64, 64))["rgb"])
 
 
+def test_a_modality_too_many_is_refused():
+    module = DeploymentModule(network("rgb"))
+    with pytest.raises(InputError, match=r"expected 1 input\(s\), got 2"):
+        module(module.raw_inputs_example((64, 64))["rgb"], torch.rand(1, 1, 64, 64))
+
+
+@pytest.mark.parametrize("name", ["rgb", "thermal"])
+def test_numbers_of_another_type_are_refused(name):
+    module = DeploymentModule(network())
+    raw = module.raw_inputs_example((64, 64))
+    raw[name] = raw[name].to(torch.float32 if name == "rgb" else torch.uint8)
+    expected = {"rgb": "uint8 in 0..255, got float32", "thermal": "float32 in 0..1, got uint8"}
+    with pytest.raises(InputError, match=f"input '{name}': expected {expected[name]}"):
+        module(*raw.values())
+
+
+def test_the_checks_do_not_stand_in_a_traced_graph():
+    module = DeploymentModule(network("rgb"))
+    raw = tuple(module.raw_inputs_example((64, 64)).values())
+    traced = torch.export.export(module, raw).module()
+    assert torch.equal(traced(*raw), module(*raw))
+
+
 def test_normalize_brings_mean_to_zero_and_one_deviation_to_one():
     spec = network().spec
     unit = {}
