@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import platform
 import re
 import signal
@@ -31,6 +32,7 @@ from differseg.export.rtx_abi import TESTED_VERSIONS
 
 PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
 INSTALL_HINT = "pip install 'differseg[rtx]'"
+_TESTED_PACKAGE = "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"
 TIMEOUT_S = 900.0
 _COMMAND = ("-m", "differseg.export.rtx_worker")
 
@@ -117,7 +119,7 @@ def find_libraries() -> Libraries:
             f"NVIDIA's parser and builder (package {PACKAGE}) is not installed; "
             f"install it with: {INSTALL_HINT}"
         )
-    folder = Path(found.submodule_search_locations[0])
+    folder = Path(found.submodule_search_locations[0]).absolute()
     return Libraries(
         core=_newest(folder, "libtensorrt_rtx"),
         parser=_newest(folder, "libtensorrt_onnxparser_rtx"),
@@ -150,8 +152,8 @@ def build(
 
     Raises:
         InputError: There is no such file.
-        MissingComponentError: The package is not installed, or it is a version whose binary
-            interface does not pass the self-test.
+        MissingComponentError: The package is not installed, its process does not start, or it is
+            a version whose binary interface does not pass the self-test.
     """
     libraries, model = find_libraries(), Path(path)
     if not model.is_file():
@@ -164,11 +166,16 @@ def build(
         "threads": threads,
     }
     report = _run_worker(request, timeout_s)
-    if report.version not in TESTED_VERSIONS and not _passes_self_test(libraries):
+    if report.status == "crashed" and not report.version:
         raise MissingComponentError(
-            f"{libraries.core}: differseg does not know this version ({report.version or '?'}) and "
-            "its self-test failed; install the tested one: "
-            "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"
+            f"{libraries.core}: NVIDIA's parser and builder does not start ({report.reason}); "
+            f"install the tested version: {_TESTED_PACKAGE}"
+        )
+    known = report.version in TESTED_VERSIONS or not report.version
+    if not known and not _passes_self_test(libraries):
+        raise MissingComponentError(
+            f"{libraries.core}: differseg does not know this version ({report.version}) and its "
+            f"self-test failed; install the tested one: {_TESTED_PACKAGE}"
         )
     return report
 
@@ -234,18 +241,27 @@ def _probe_model() -> bytes:
 
 
 def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], str, bool]:
-    """Run the worker; returns its facts, how it ended, and whether it ran out of time."""
+    """Run the worker; returns its facts, how it ended, and whether it ran out of time.
+
+    It runs in an empty folder, because ``python -m`` imports from the current one first.
+    """
     command = [sys.executable, "-X", "utf8", *_COMMAND]
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    absolute = os.pathsep.join(os.path.abspath(path) for path in paths if path)
     late, ending = False, ""
-    try:
-        done = subprocess.run(
-            command, input=json.dumps(request).encode(), capture_output=True, timeout=timeout_s
-        )
-        output = done.stdout
-        if done.returncode:
-            ending = _ending(done.returncode, done.stderr)
-    except subprocess.TimeoutExpired as expired:
-        output, late = expired.stdout or b"", True
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                command,
+                input=json.dumps(request).encode(),
+                capture_output=True,
+                timeout=timeout_s,
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": absolute},
+            )
+            output, ending = done.stdout, _ending(done.returncode, done.stderr)
+        except subprocess.TimeoutExpired as expired:
+            output, late = expired.stdout or b"", True
     facts: dict[str, Any] = {"stage": "start", "log": []}
     for line in output.decode("utf-8", "replace").splitlines():
         try:
@@ -259,10 +275,12 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
 
 
 def _ending(code: int, stderr: bytes) -> str:
+    """Name the signal or exit status, and the last line that the process wrote."""
     names = {int(s): s.name for s in signal.Signals}
     how = names.get(-code, f"exit status {code}")
-    tail = " ".join(stderr.decode("utf-8", "replace").split())[-300:]
-    return f"{how}; {tail}" if tail else how
+    lines = [" ".join(line.split()) for line in stderr.decode("utf-8", "replace").splitlines()]
+    last = next((line for line in reversed(lines) if line), "")
+    return f"{how}: {last:.300}" if last else how
 
 
 def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
@@ -273,7 +291,7 @@ def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
     if late:
         status, reason = "timeout", f"no answer within {timeout_s:g} s during {facts['stage']}"
     elif status is None:
-        status, reason = "crashed", f"native code ended with {ending} during {facts['stage']}"
+        status, reason = "crashed", f"the process ended in stage {facts['stage']} with {ending}"
     errors = tuple(NodeError(**error) for error in facts.get("errors", ()))
     if status != "built" and not reason:
         spoken = [line for line in facts["log"] if line.startswith(("error", "internal_error"))]

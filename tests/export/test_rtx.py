@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import onnx
 import pytest
 from planted_graphs import dft, doubling_function, planted
 
 from differseg.errors import InputError, MissingComponentError
-from differseg.export import rtx, rtx_worker
+from differseg.export import rtx
 
 pytestmark = pytest.mark.skipif(not rtx.is_available(), reason="TensorRT-RTX is not installed")
 
@@ -82,7 +85,34 @@ def test_a_crash_is_a_report(saved, monkeypatch):
     )  # fmt: skip
     report = rtx.build(saved(planted("Relu")))
     assert report.status == "crashed"
-    assert "SIGSEGV during build" in report.reason
+    assert "in stage build with SIGSEGV" in report.reason
+
+
+def test_a_process_that_does_not_start_says_why(saved, monkeypatch):
+    monkeypatch.setattr(rtx, "_COMMAND", ("-c", "import a_module_that_is_not_there"))
+    said = r"does not start .*exit status 1: ModuleNotFoundError: .*a_module_that_is_not_there.*pip"
+    with pytest.raises(MissingComponentError, match=said) as caught:
+        rtx.build(saved(planted("Relu")))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_process_imports_nothing_from_the_current_folder(saved, tmp_path, monkeypatch):
+    path = saved(planted("Relu"))
+    (tmp_path / "differseg").mkdir()
+    (tmp_path / "differseg" / "__init__.py").write_text("raise SystemExit('another differseg')")
+    monkeypatch.chdir(tmp_path)
+    assert rtx.build(path.name).passed
+
+
+def test_the_process_imports_from_where_pythonpath_points(saved, tmp_path, monkeypatch):
+    path = saved(planted("Relu"))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a_module.py").write_text('print(\'{"stage": "a_module"}\', flush=True)')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "here")
+    monkeypatch.setattr(rtx, "_COMMAND", ("-c", "import a_module"))
+    with pytest.raises(MissingComponentError, match="in stage a_module with exit status 0"):
+        rtx.build(path)
 
 
 def test_an_unknown_version_must_pass_the_self_test(saved, monkeypatch):
@@ -110,14 +140,17 @@ def test_another_platform_says_so(monkeypatch):
 
 
 def test_the_worker_needs_only_the_standard_library():
-    import ast
-    import inspect
-
-    from differseg.export import rtx_abi
-
-    for module in (rtx_worker, rtx_abi):
-        for node in ast.walk(ast.parse(inspect.getsource(module))):
-            if isinstance(node, ast.ImportFrom):
-                assert node.module.split(".")[0] in {
-                    "__future__", "collections", "differseg", "typing",
-                }  # fmt: skip
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import differseg.export.rtx_worker\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(new - sys.stdlib_module_names))\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('differseg')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    foreign, ours = done.stdout.splitlines()
+    assert foreign == "differseg"
+    assert ours.split() == [
+        "differseg", "differseg.export", "differseg.export.rtx_abi", "differseg.export.rtx_worker",
+    ]  # fmt: skip
