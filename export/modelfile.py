@@ -16,8 +16,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from differseg.errors import InputError, ModelFileError
+from differseg.errors import InputError, ManifestError, ModelFileError
 from differseg.manifest import METADATA_KEY, Manifest
+from differseg.onnx_metadata import metadata_values
 
 PROTOBUF_LIMIT = (1 << 31) - 1
 """Bytes that one protobuf message may hold."""
@@ -56,14 +57,26 @@ def manifest_of(model: onnx.ModelProto) -> Manifest | None:
     """Return the manifest inside a model, None where there is none.
 
     Raises:
-        ManifestError: There is one with a wrong field.
+        ManifestError: There is one with a wrong field, or more than one.
     """
     texts = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if len(texts) > 1:
+        raise ManifestError(
+            f"the model holds {len(texts)} manifests, expected one; export it again"
+        )
     return Manifest.from_json(texts[0]) if texts else None
 
 
 def append_manifest(path: Path, manifest: Manifest) -> None:
-    """Add the manifest to a file that has none."""
+    """Add the manifest to a file that has none.
+
+    Raises:
+        ManifestError: The file has one.
+    """
+    if metadata_values(path, METADATA_KEY):
+        raise ManifestError(
+            f"{path}: holds a manifest already, expected none; export it again to change it"
+        )
     part = onnx.ModelProto()
     part.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:

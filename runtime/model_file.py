@@ -11,6 +11,7 @@ from typing import Any
 
 from differseg.errors import ManifestError, MissingComponentError, ModelFileError
 from differseg.manifest import METADATA_KEY, Manifest
+from differseg.onnx_metadata import metadata_values
 
 _CHECKPOINTS = (".pt", ".pth", ".safetensors", ".ckpt")
 _ENGINES = (".engine", ".plan")
@@ -50,7 +51,7 @@ def open_session(
     Raises:
         ModelFileError: Missing, empty, truncated or foreign file, or the graph is not the one
             that the manifest describes.
-        ManifestError: The manifest is of another schema or has a wrong field.
+        ManifestError: The manifest is of another schema or has a wrong field, or there are two.
         MissingComponentError: ONNX Runtime is not installed.
     """
     path = _checked_path(model_file)
@@ -65,6 +66,11 @@ def open_session(
             f"model {path}: it holds no differseg manifest, so another tool wrote it; export it "
             "with differseg.export.export_onnx(module, example_inputs, path, manifest=...) or "
             f"{_EXPORT}"
+        )
+    count = len(metadata_values(path, METADATA_KEY))
+    if count > 1:
+        raise ManifestError(
+            f"model {path}: it holds {count} manifests, expected one; export it again"
         )
     try:
         manifest = Manifest.from_json(text)

@@ -43,6 +43,23 @@ def test_a_manifest_comes_back_from_the_file(tmp_path, task):
         assert decided["thermal policy"] == "stored with the checkpoint"
 
 
+def test_a_second_manifest_is_neither_written_nor_read(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(planted("Relu").SerializeToString())
+    manifest = build_manifest(
+        spec("rgb"), (64, 96), weights=WeightsRecord("random (seed 0)"), thermal_policy=None
+    )
+    append_manifest(path, manifest)
+    once = path.read_bytes()
+    with pytest.raises(ManifestError, match="holds a manifest already"):
+        append_manifest(path, manifest)
+    assert path.read_bytes() == once
+    model = read_model(path)
+    model.metadata_props.append(model.metadata_props[0])
+    with pytest.raises(ManifestError, match="holds 2 manifests, expected one"):
+        manifest_of(model)
+
+
 def test_a_damaged_manifest_is_named(tmp_path):
     path = tmp_path / "model.onnx"
     model = planted("Relu")

@@ -90,6 +90,14 @@ def test_a_manifest_of_another_schema(tmp_path: Path) -> None:
     assert "reads schema 1, got 99" in refusal(path, ManifestError)
 
 
+def test_two_manifests(tiny_model: Path, tmp_path: Path) -> None:
+    second = onnx.ModelProto()
+    second.metadata_props.add(key="differseg", value=tiny_manifest().to_json())
+    path = tmp_path / "two.onnx"
+    path.write_bytes(tiny_model.read_bytes() + second.SerializeToString())
+    assert "it holds 2 manifests, expected one" in refusal(path, ManifestError)
+
+
 def test_a_manifest_with_a_wrong_field(tmp_path: Path) -> None:
     document = json.loads(tiny_manifest().to_json())
     document["threshold"] = 2
