@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -18,30 +19,42 @@ from rich.text import Text
 from differseg.runtime.summary import LiveStatus, RunSummary
 from differseg.runtime.timing import Percentiles
 
+ECHO_S = 1.0
+"""Signals this soon after the first are taken for its echo."""
+
 
 @contextmanager
 def stop_on_signals(stop: threading.Event) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM set ``stop``; a second one kills the process at once.
+    """Let the first SIGINT or SIGTERM set ``stop``, and one more than a second later kill.
 
-    Does nothing outside the main thread, where Python takes no signals.
+    What follows within that second is ignored: ``timeout`` and service managers signal the child
+    and then its whole group, and files would be cut off while they are being closed.  Does nothing
+    outside the main thread, where Python takes no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    first_s: float | None = None
 
-    def first(number: int, _: FrameType | None) -> None:
-        stop.set()
-        for each in old:
-            signal.signal(each, signal.SIG_DFL)
+    def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal first_s
+        if first_s is None:
+            first_s = time.monotonic()
+            stop.set()
+        elif time.monotonic() - first_s > ECHO_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     old = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     for each in old:
-        signal.signal(each, first)
+        signal.signal(each, on_signal)
     try:
         yield
     finally:
+        # The echo must not kill a run that has closed its files and is about to exit with 0.
+        echo = first_s is not None and time.monotonic() - first_s <= ECHO_S
         for each, handler in old.items():
-            signal.signal(each, handler)
+            signal.signal(each, signal.SIG_IGN if echo else handler)
 
 
 class RunConsole:
