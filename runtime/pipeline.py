@@ -101,7 +101,7 @@ class Pipeline:
         """
         start_s = time.monotonic()
         end, error, notes = "failed", None, []
-        writer = SinkWriter(self._sinks, self.times)
+        writer = SinkWriter(self._sinks, self.times, self._stop)
         try:
             self._feed.start()
             end = self._loop(writer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -45,18 +46,30 @@ class MaskSink:
         document["mask"] = None
         if result.mask is not None:
             name = f"{result.name or f'{result.index:06d}'}.png"
-            self._save(self._folder / name, result.mask)
+            write_png(self._folder / name, result.mask)
             document["mask"] = name
         try:
             self._lines.write(json.dumps(document, allow_nan=False) + "\n")
         except OSError as error:
             raise InputError(f"{self._lines.name}: cannot be written ({error.strerror})") from None
 
-    def _save(self, path: Path, mask: npt.NDArray[np.uint8]) -> None:
-        # Level 1 is three times as fast as the default and masks compress well anyway.
-        if not cv2.imwrite(str(path), mask, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-            raise InputError(f"{path}: cannot be written; is the disk full?")
-
     def close(self) -> None:
         """Close the lines."""
         self._lines.close()
+
+
+def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W) or (H, W, 3) BGR uint8 as PNG.
+
+    Raises:
+        InputError: It cannot be written; nothing is left there then.
+    """
+    # Level 1 is three times as fast as the default and masks compress well anyway.
+    encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
+    try:
+        # Not cv2.imwrite: on a full disk it leaves an empty file and reports success.
+        path.write_bytes(encoded.data)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

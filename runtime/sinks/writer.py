@@ -10,9 +10,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,10 @@ from differseg.runtime.timing import StageTimes
 
 Paint = Callable[[], npt.NDArray[np.uint8]]
 
-_JOIN_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 30.0
+"""How long sinks may take to finish after a stop; their thread is then left as a daemon."""
+
+_STEP_S = 0.2
 
 
 class SinkWriter:
@@ -32,11 +36,14 @@ class SinkWriter:
     Args:
         sinks: Their ``write`` and ``close`` are called in the thread only.
         times: Where the stage ``write`` is counted.
+        stop: Set when the run is to end; a ``put`` then waits no longer than ``close`` may.
     """
 
-    def __init__(self, sinks: Sequence[Sink], times: StageTimes) -> None:
+    def __init__(self, sinks: Sequence[Sink], times: StageTimes, stop: threading.Event) -> None:
         self._sinks = list(sinks)
         self._times = times
+        self._stop = stop
+        self._deadline_s: float | None = None
         self._queue: queue.Queue[tuple[FrameResult, Paint | None] | None] = queue.Queue(maxsize=1)
         self._error: DifferSegError | None = None
         self._closed = False
@@ -56,21 +63,40 @@ class SinkWriter:
             paint: Gives the picture; called in the thread.
 
         Raises:
-            DifferSegError: What an earlier result met with in its sink.
+            DifferSegError: What an earlier result met with in its sink, or a stop was asked for
+                and the sinks hang.
         """
-        if self._error is not None:
-            raise self._error
-        self._queue.put((result, paint))
+        while self._error is None:
+            try:
+                return self._queue.put((result, paint), timeout=_STEP_S)
+            except queue.Full:
+                if self._stop.is_set() and self._remaining_s() == 0:
+                    self._error = self._hanging()
+        raise self._error
 
     def close(self) -> DifferSegError | None:
         """Finish what waits and close all sinks; returns what the first failing sink met with."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
-            self._thread.join(_JOIN_TIMEOUT_S)
+            with suppress(queue.Full):
+                self._queue.put(None, timeout=self._remaining_s())
+                self._thread.join(self._remaining_s())
             if self._thread.is_alive():
-                return InputError(f"the outputs did not close in {_JOIN_TIMEOUT_S:.0f} s")
+                self._error = self._error or self._hanging()
         return self._error
+
+    def _remaining_s(self) -> float:
+        """Return what is left of the time to finish, which begins with the first call."""
+        now_s = monotonic()
+        if self._deadline_s is None:
+            self._deadline_s = now_s + CLOSE_TIMEOUT_S
+        return max(0.0, self._deadline_s - now_s)
+
+    def _hanging(self) -> InputError:
+        return InputError(
+            f"the outputs did not finish within {CLOSE_TIMEOUT_S:g} s and are incomplete; does the "
+            f"disk or network share answer that they are on ({', '.join(self.files)})?"
+        )
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
