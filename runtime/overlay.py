@@ -13,7 +13,6 @@ import numpy.typing as npt
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec, ThermalPolicy
 from differseg.runtime.preprocess import resize
-from differseg.runtime.segmenter import Result
 from differseg.runtime.thermal import ThermalMapper
 
 Bgr = tuple[int, int, int]
@@ -28,8 +27,8 @@ _LEAST_TEXT_PX = 120
 
 
 @dataclass(frozen=True)
-class Status:
-    """What the status line says; a field that is None is left out."""
+class StatusLine:
+    """What stands under the picture; a field that is None is left out."""
 
     fps: float | None = None
     """Masks per second."""
@@ -41,16 +40,12 @@ class Status:
     """Frames that were dropped so far."""
     mode: str | None = None
     """A degraded mode such as ``rgb only``; drawn as a warning."""
-    paired: bool | None = None
-    """Whether this mask comes from a true pair; False is drawn as a warning."""
 
     def parts(self) -> list[tuple[str, bool]]:
         """Return the pieces of text, and whether each is a warning."""
         parts: list[tuple[str, bool]] = []
         if self.mode:
             parts.append((self.mode.upper(), True))
-        if self.paired is not None:
-            parts.append(("paired", False) if self.paired else ("UNPAIRED", True))
         if self.fps is not None:
             parts.append((f"{self.fps:.1f} fps", False))
         if self.latency_ms is not None:
@@ -87,10 +82,10 @@ class OverlayPainter:
     def draw(
         self,
         frame_bgr: npt.NDArray[np.uint8],
-        mask: npt.NDArray[np.uint8] | Result,
+        mask: npt.NDArray[np.uint8],
         *,
         thermal: npt.NDArray[Any] | None = None,
-        status: Status | None = None,
+        status: StatusLine | None = None,
         timestamp_s: float | None = None,
         out: npt.NDArray[np.uint8] | None = None,
     ) -> npt.NDArray[np.uint8]:
@@ -98,7 +93,7 @@ class OverlayPainter:
 
         Args:
             frame_bgr: (H, W, 3) uint8 BGR.
-            mask: (H, W) uint8 class ids, or a result that holds one.
+            mask: (H, W) uint8 class ids.
             thermal: (Ht, Wt) uint8, uint16, or float32 in 0..1; shown small in the upper right.
             status: Text at the bottom; left out on frames under 120 lines.
             timestamp_s: Capture time in seconds; steadies the inset's brightness in a video.
@@ -108,15 +103,14 @@ class OverlayPainter:
         Raises:
             InputError: Frame and mask differ in size, or a shape or dtype is wrong.
         """
-        ids = mask.mask if isinstance(mask, Result) else mask
-        _check(frame_bgr, ids)
+        _check(frame_bgr, mask)
         if out is None:
             out = frame_bgr.copy()
         elif out is not frame_bgr:
             np.copyto(out, frame_bgr)
         self._allocate(frame_bgr.shape[:2])
         for class_id, color in self._classes:
-            self._paint_class(out, ids, class_id, color)
+            self._paint_class(out, mask, class_id, color)
         if thermal is not None:
             self._paint_inset(out, thermal, timestamp_s)
         if status is not None and out.shape[0] >= _LEAST_TEXT_PX:
@@ -176,38 +170,6 @@ class OverlayPainter:
             scale, thick = _font(height)
             origin_xy = left + margin // 2, top + inset_h - margin // 2
             _text(out, "thermal", origin_xy, scale, thick)
-
-
-def draw_overlay(
-    frame_bgr: npt.NDArray[np.uint8],
-    mask: npt.NDArray[np.uint8] | Result,
-    classes: Sequence[ClassSpec] | None = None,
-    *,
-    thermal: npt.NDArray[Any] | None = None,
-    status: Status | None = None,
-    opacity: float = 0.45,
-    out: npt.NDArray[np.uint8] | None = None,
-) -> npt.NDArray[np.uint8]:
-    """Paint one picture; :class:`OverlayPainter` does the same for a stream.
-
-    Args:
-        frame_bgr: (H, W, 3) uint8 BGR.
-        mask: (H, W) uint8 class ids, or a result (which knows its classes).
-        classes: Classes with colours; needed for a bare mask.
-        thermal: (Ht, Wt) uint8, uint16, or float32 in 0..1.
-        status: Text at the bottom.
-        opacity: Of the class colour, 0..1.
-        out: Array to paint on, see :meth:`OverlayPainter.draw`.
-
-    Raises:
-        InputError: No classes for a bare mask, or arrays that do not fit together.
-    """
-    if classes is None:
-        if not isinstance(mask, Result):
-            raise InputError("overlay: a bare mask needs classes (manifest.classes)")
-        classes = mask.classes
-    painter = OverlayPainter(classes, opacity=opacity)
-    return painter.draw(frame_bgr, mask, thermal=thermal, status=status, out=out)
 
 
 def _check(frame_bgr: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> None:

@@ -16,8 +16,7 @@ from differseg.errors import CheckFailedError
 from differseg.manifest import Manifest
 from differseg.runtime.buffers import BufferPool
 from differseg.runtime.feed import Delivery
-from differseg.runtime.overlay import OverlayPainter
-from differseg.runtime.overlay import Status as StatusLine
+from differseg.runtime.overlay import OverlayPainter, StatusLine
 from differseg.runtime.pairing import Pair
 from differseg.runtime.registration import Registration
 from differseg.runtime.segmenter import Result

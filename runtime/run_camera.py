@@ -13,6 +13,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from differseg.runtime.feed import Feed
     from differseg.runtime.registration import Registration
     from differseg.runtime.segmenter import Segmenter
-    from differseg.runtime.sinks import Sink
     from differseg.runtime.sinks.window import WindowSink
     from differseg.runtime.sources import Source
     from differseg.runtime.summary import LiveStatus, RunSummary
@@ -150,8 +150,8 @@ def execute(
         DifferSegError: The run could not begin.
     """
     from differseg.runtime.pipeline import Pipeline, RunLimits
-    from differseg.runtime.registration import Registration
     from differseg.runtime.segmenter import Segmenter
+    from differseg.runtime.sinks.outputs import open_sinks
 
     notes: list[str] = []
 
@@ -164,33 +164,39 @@ def execute(
         options.model, options.backend, threads=options.threads, color_order="BGR"
     ) as segmenter:
         _check_modalities(segmenter, options)
-        registration = (
-            None if options.registration is None else Registration.load(options.registration)
-        )
-        sources = _open_sources(options)
-        try:
+        registration = _given_registration(options, note)
+        with ExitStack() as opened:
+            sources = _open_sources(options)
+            for source in sources:
+                opened.callback(source.close)
             for source in sources:
                 for text in source.notes:
                     note(text)
             registration = registration or _known_registration(sources, note)
             feed = _feed(options, sources, note)
-            sinks = _sinks(options, sources[0].fps)
-        except BaseException:
-            for source in sources:
-                source.close()
-            raise
-        segmenter.warmup()
-        summary, error = Pipeline(
-            segmenter,
-            feed,
-            sinks,
-            window=_window(options, note),
-            registration=registration,
-            on_thermal_loss=options.on_thermal_loss,
-            limits=RunLimits(options.frames, options.seconds),
-            on_status=on_status,
-            stop=stop,
-        ).run()
+            segmenter.warmup()
+            sinks = open_sinks(
+                options.out,
+                options.video,
+                options.masks,
+                inputs=_inputs(options),
+                fps=sources[0].fps,
+            )
+            for sink in sinks:
+                opened.callback(sink.close)
+            pipeline = Pipeline(
+                segmenter,
+                feed,
+                sinks,
+                window=_window(options, note),
+                registration=registration,
+                on_thermal_loss=options.on_thermal_loss,
+                limits=RunLimits(options.frames, options.seconds),
+                on_status=on_status,
+                stop=stop,
+            )
+            opened.pop_all()  # from here on, the pipeline closes them
+        summary, error = pipeline.run()
         backend = segmenter.backend
         return replace(
             summary,
@@ -224,19 +230,45 @@ def _check_modalities(segmenter: Segmenter, options: RunOptions) -> None:
 def _open_sources(options: RunOptions) -> list[Source]:
     """Open RGB and thermal, or neither."""
     from differseg.runtime.sources import PaceClock, open_source
-    from differseg.runtime.sources.files import check_same_stems
+    from differseg.runtime.sources.files import match_folders
 
     clock = PaceClock()
     sources = [open_source(options.rgb, "rgb", live=options.live, clock=clock)]
     try:
         if options.thermal is not None:
             sources.append(open_source(options.thermal, "thermal", live=options.live, clock=clock))
-            check_same_stems(*sources)
+            match_folders(*sources)
     except BaseException:
         for source in sources:
             source.close()
         raise
     return sources
+
+
+def _inputs(options: RunOptions) -> list[tuple[str, Path]]:
+    """Return every file and folder that the run reads, with the option that names it."""
+    from differseg.runtime.sinks.outputs import source_path
+
+    inputs = {
+        "--model": options.model,
+        "--registration": options.registration,
+        "--rgb": source_path(options.rgb),
+        "--thermal": source_path(options.thermal or ""),
+    }
+    return [(name, path) for name, path in inputs.items() if path is not None]
+
+
+def _given_registration(options: RunOptions, note: Callable[[str], None]) -> Registration | None:
+    """Return the registration of ``--registration``, with a note where it covers little."""
+    from differseg.runtime.registration import Registration
+
+    if options.registration is None:
+        return None
+    registration = Registration.load(options.registration)
+    text = registration.coverage_note()
+    if text is not None:
+        note(text)
+    return registration
 
 
 def _known_registration(sources: list[Source], note: Callable[[str], None]) -> Registration | None:
@@ -278,22 +310,6 @@ def _feed(options: RunOptions, sources: list[Source], note: Callable[[str], None
         live=sources[0].live,
     )
     return open_feed(sources[0], sources[1], pairer, watch)
-
-
-def _sinks(options: RunOptions, fps: float | None) -> list[Sink]:
-    """Return the sinks of the three output options."""
-    from differseg.runtime.sinks.masks import RESULTS_FILE, MaskSink
-    from differseg.runtime.sinks.video import VideoSink
-
-    sinks: list[Sink] = []
-    if options.out is not None:
-        sinks.append(VideoSink(options.out / "overlay.mp4", fps))
-        sinks.append(MaskSink(options.out / "masks", options.out / RESULTS_FILE))
-    if options.video is not None:
-        sinks.append(VideoSink(options.video, fps))
-    if options.masks is not None:
-        sinks.append(MaskSink(options.masks))
-    return sinks
 
 
 def _window(options: RunOptions, note: Callable[[str], None]) -> WindowSink | None:

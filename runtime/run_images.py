@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from differseg.runtime.overlay import OverlayPainter
     from differseg.runtime.registration import Registration
     from differseg.runtime.segmenter import Result, Segmenter
+
+_LOG = logging.getLogger(__name__)
 
 MODALITIES = ("rgb", "thermal", "depth", "flow")
 
@@ -144,11 +146,16 @@ def run_images(
     samples = match_images(places)
     with Segmenter(model, threads=threads, color_order="BGR", threshold=threshold) as segmenter:
         _check_modalities(segmenter, places, registration)
+        note = None if registration is None else registration.coverage_note()
+        if note is not None:
+            _LOG.warning(note)
+        _check_out(places, samples, Path(out), overlays)
         job = _Job(segmenter, registration, Path(out), overlays, viewable)
         segmenter.warmup(1)
         for stem, paths in _with_progress(samples, progress):
             job.run(stem, paths)
-        return job.summary()
+        summary = job.summary()
+        return summary if note is None else replace(summary, warnings=(note, *summary.warnings))
 
 
 def _check_modalities(
@@ -169,6 +176,24 @@ def _check_modalities(
             )
     if registration is not None and "thermal" not in places:
         raise InputError("--registration moves thermal images, but there is no --thermal")
+
+
+def _check_out(
+    places: dict[str, str | Path],
+    samples: list[tuple[str, dict[str, Path]]],
+    out: Path,
+    overlays: bool,
+) -> None:
+    """Refuse to write over an image that is read, or among them."""
+    from differseg.runtime.sinks.outputs import refuse_clashes
+
+    inputs = [(f"--{modality}", Path(place)) for modality, place in places.items()]
+    folders = [out / "masks", out / "overlays"] if overlays else [out / "masks"]
+    outputs = [("--out", folder) for folder in folders]
+    for stem, paths in samples:
+        inputs += [(f"--{modality}", path) for modality, path in paths.items()]
+        outputs += [("--out", folder / f"{stem}.png") for folder in folders]
+    refuse_clashes(inputs, outputs)
 
 
 class _Job:
@@ -218,15 +243,17 @@ class _Job:
         self._record(**result.timings_ms, write=(written_s - segmented_s) * 1e3)
 
     def _write(self, stem: str, frames: dict[str, Any], result: Result) -> None:
+        from differseg.runtime.sinks.masks import write_png
+
         mask = result.mask
         if self.viewable:
             mask = (mask != self.segmenter.manifest.classes[0].id).astype("uint8") * 255
-        _save(self.masks / f"{stem}.png", mask)
+        write_png(self.masks / f"{stem}.png", mask)
         if self.overlays is not None:
             picture = self.painter.draw(
-                frames["rgb"], result, thermal=frames.get("thermal"), out=frames["rgb"]
+                frames["rgb"], result.mask, thermal=frames.get("thermal"), out=frames["rgb"]
             )
-            _save(self.overlays / f"{stem}.png", picture)
+            write_png(self.overlays / f"{stem}.png", picture)
 
     def _record(self, **times_ms: float) -> None:
         for stage, value in times_ms.items():
@@ -258,13 +285,6 @@ def _folder(path: Path) -> Path:
     except OSError as error:
         raise InputError(f"--out: cannot make {path} ({error.strerror})") from None
     return path
-
-
-def _save(path: Path, image: Any) -> None:
-    import cv2
-
-    if not cv2.imwrite(str(path), image):
-        raise InputError(f"{path}: cannot be written; is the disk full, or the folder read-only?")
 
 
 def _with_progress(samples: list[Any], progress: bool) -> Any:

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from tiny_network import tiny_manifest
 
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec
-from differseg.runtime import Segmenter
-from differseg.runtime.overlay import OverlayPainter, Status, draw_overlay
+from differseg.runtime.overlay import OverlayPainter, StatusLine
 
 CLASSES = (ClassSpec(0, "background", (0, 0, 0)), ClassSpec(1, "object", (10, 200, 80)))
-FULL = Status(fps=24.8, latency_ms=41, skew_ms=-12, dropped=3, mode="rgb only", paired=False)
+FULL = StatusLine(fps=24.8, latency_ms=41, skew_ms=-12, dropped=3, mode="rgb only")
 
 
 def square_mask(size_hw: tuple[int, int] = (240, 320)) -> np.ndarray:
@@ -23,7 +19,7 @@ def square_mask(size_hw: tuple[int, int] = (240, 320)) -> np.ndarray:
 
 def test_tint_inside_outline_at_the_edge_untouched_outside() -> None:
     frame = np.full((240, 320, 3), 100, np.uint8)
-    painted = draw_overlay(frame, square_mask(), CLASSES, opacity=0.5)
+    painted = OverlayPainter(CLASSES, opacity=0.5).draw(frame, square_mask())
     assert painted[90, 120].tolist() == [90, 150, 55]  # half of BGR (80, 200, 10)
     assert painted[60, 80].tolist() == [80, 200, 10]
     assert painted[119, 159].tolist() == [80, 200, 10]
@@ -36,7 +32,7 @@ def test_every_class_has_its_colour() -> None:
     classes = (*CLASSES, ClassSpec(5, "other", (250, 0, 0)))
     mask = square_mask()
     mask[150:200, 80:160] = 5
-    painted = draw_overlay(np.zeros((240, 320, 3), np.uint8), mask, classes, opacity=1.0)
+    painted = OverlayPainter(classes, opacity=1.0).draw(np.zeros((240, 320, 3), np.uint8), mask)
     assert painted[90, 120].tolist() == [80, 200, 10]
     assert painted[175, 120].tolist() == [0, 0, 250]
 
@@ -56,7 +52,7 @@ def test_status_and_inset_fit_every_size(size_hw: tuple[int, int]) -> None:
     frame = np.full((*size_hw, 3), 128, np.uint8)
     thermal = np.random.default_rng(0).integers(29000, 31000, (60, 80)).astype(np.uint16)
     mask = np.zeros(size_hw, np.uint8)
-    painted = draw_overlay(frame, mask, CLASSES, thermal=thermal, status=FULL)
+    painted = OverlayPainter(CLASSES).draw(frame, mask, thermal=thermal, status=FULL)
     height, width = size_hw
     assert painted.shape == frame.shape
     changed = (painted != 128).any(axis=2)
@@ -69,7 +65,7 @@ def test_a_frame_too_small_for_text_gets_the_picture_alone() -> None:
     frame = np.full((33, 47, 3), 128, np.uint8)
     thermal = np.full((60, 80), 30000, np.uint16)
     mask = np.zeros((33, 47), np.uint8)
-    painted = draw_overlay(frame, mask, CLASSES, thermal=thermal, status=FULL)
+    painted = OverlayPainter(CLASSES).draw(frame, mask, thermal=thermal, status=FULL)
     assert (painted[:, :20] == 128).all()
     assert (painted[:8, -10:-4] != 128).any()
 
@@ -78,16 +74,15 @@ def test_a_frame_too_small_for_text_gets_the_picture_alone() -> None:
 def test_no_text_is_cut_off(size_hw: tuple[int, int]) -> None:
     """The last columns of the status band hold no bright pixel, so no letter runs out of it."""
     frame = np.full((*size_hw, 3), 90, np.uint8)
-    status = Status(fps=24.8, latency_ms=1041, skew_ms=-1200, dropped=123456, mode="hold last")
-    painted = draw_overlay(frame, np.zeros(size_hw, np.uint8), CLASSES, status=status)
+    status = StatusLine(fps=24.8, latency_ms=1041, skew_ms=-1200, dropped=123456, mode="hold last")
+    painted = OverlayPainter(CLASSES).draw(frame, np.zeros(size_hw, np.uint8), status=status)
     assert (painted[-size_hw[0] // 4 :].max(axis=(0, 2)) > 200).sum() > size_hw[1] // 3
     assert painted[:, -3:].max() <= 90
 
 
 def test_warnings_are_in_another_colour_and_none_is_left_out() -> None:
-    assert FULL.parts()[:2] == [("RGB ONLY", True), ("UNPAIRED", True)]
-    assert Status(paired=True).parts() == [("paired", False)]
-    assert Status().parts() == []
+    assert FULL.parts()[:2] == [("RGB ONLY", True), ("24.8 fps", False)]
+    assert StatusLine().parts() == []
     assert ("skew -12 ms", False) in FULL.parts()
 
 
@@ -100,29 +95,19 @@ def test_the_inset_shows_hot_brighter_than_cold(dtype: type) -> None:
             100 if dtype == np.uint8 else 30000
         )
     frame = np.zeros((240, 320, 3), np.uint8)
-    painted = draw_overlay(
-        frame, np.zeros((240, 320), np.uint8), CLASSES, thermal=thermal.astype(dtype)
-    )
+    mask = np.zeros((240, 320), np.uint8)
+    painted = OverlayPainter(CLASSES).draw(frame, mask, thermal=thermal.astype(dtype))
     inset = painted[10:50, -85:-5].sum(axis=2).astype(float)
     assert inset[:, 60:].mean() > 2 * inset[:, :20].mean()
-
-
-def test_a_result_knows_its_classes(tiny_model: Path) -> None:
-    rgb = np.full((16, 24, 3), 255, np.uint8)
-    with Segmenter(tiny_model, threads=1) as segmenter:
-        result = segmenter(rgb=rgb, thermal=np.full((16, 24), 31000, np.uint16))
-        painted = draw_overlay(rgb[..., ::-1], result, opacity=1.0)
-    color = tiny_manifest().classes[1].color_rgb
-    assert painted[8, 12].tolist() == list(color[::-1])
 
 
 def test_what_does_not_fit_is_refused() -> None:
     frame = np.zeros((10, 20, 3), np.uint8)
     with pytest.raises(InputError, match=r"mask \(10, 20\) uint8, got \(20, 10\)"):
-        draw_overlay(frame, np.zeros((20, 10), np.uint8), CLASSES)
+        OverlayPainter(CLASSES).draw(frame, np.zeros((20, 10), np.uint8))
     with pytest.raises(InputError, match=r"\(H, W, 3\) uint8, got"):
-        draw_overlay(frame[..., 0], np.zeros((10, 20), np.uint8), CLASSES)
-    with pytest.raises(InputError, match="needs classes"):
-        draw_overlay(frame, np.zeros((10, 20), np.uint8))
+        OverlayPainter(CLASSES).draw(frame[..., 0], np.zeros((10, 20), np.uint8))
+    with pytest.raises(InputError, match=r"inset: .* 0\.\.0\.5, got 0\.6"):
+        OverlayPainter(CLASSES, inset=0.6)
     with pytest.raises(InputError, match=r"opacity: expected 0\.\.1, got 2"):
         OverlayPainter(CLASSES, opacity=2)

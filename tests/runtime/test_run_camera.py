@@ -8,43 +8,24 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
 import pytest
+from recordings import folder, frames_of, record
 from tiny_network import RGB_WEIGHTS, THERMAL_WEIGHT, tiny_manifest, tiny_onnx, write_model
 
 from differseg.errors import InputError, SourceError
 from differseg.options import run_main
+from differseg.runtime.registration import Registration
 from differseg.runtime.run_camera import RunOptions, main, run_camera
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "runtime" / "run_camera.py"
 SYNTHETIC = "synthetic:seed=3,size=128x96"
-
-
-def folder(path, count, *, thermal=False, hot_from=0):
-    """Image folders whose mask is known: the left half bright and hot from a frame on."""
-    path.mkdir(parents=True)
-    for k in range(count):
-        if thermal:
-            image = np.full((24, 32), 29000, np.uint16)
-            image[:, :16] = 31000 if k >= hot_from else 29000
-        else:
-            image = np.zeros((48, 64, 3), np.uint8)
-            image[:, :32] = 255
-        cv2.imwrite(str(path / f"f{k:03d}.png"), image)
-    return str(path)
-
-
-def frames_of(path):
-    capture = cv2.VideoCapture(str(path))
-    count = 0
-    while capture.read()[0]:
-        count += 1
-    return count
 
 
 def call(*arguments):
@@ -115,13 +96,7 @@ def test_without_registration_it_is_said(tiny_model, tmp_path):
 
 
 def test_video_and_live_playback(tiny_model, tmp_path):
-    writer = cv2.VideoWriter(
-        str(tmp_path / "a.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, (64, 48)
-    )
-    for _ in range(30):
-        writer.write(np.full((48, 64, 3), 200, np.uint8))
-    writer.release()
-    text = str(tmp_path / "a.mp4")
+    text = record(tmp_path / "a.mp4", 30)
     fast = run_camera(tiny_model, text, text, headless=True)
     assert fast.frames == 30
     assert fast.age_ms is None
@@ -230,6 +205,27 @@ def test_a_model_that_takes_rgb_alone(tmp_path, capfd):
     assert "there is no --thermal" in capfd.readouterr().err
 
 
+def test_a_registration_that_covers_little_gets_a_word(tiny_model, tmp_path):
+    rgb = folder(tmp_path / "rgb", 2)
+    thermal = folder(tmp_path / "thermal", 2, thermal=True)
+    place = tmp_path / "registration.json"
+    for matrix, words in (
+        ([[2.0, 0, 0.5], [0, 2.0, 0.5], [0, 0, 1]], None),
+        ([[0.5, 0, 0], [0, 0.5, 0], [0, 0, 1]], "only 6.2 % of the rgb view"),
+        ([[2.0, 0, 640], [0, 2.0, 0], [0, 0, 1]], "nothing of the rgb view"),
+    ):
+        Registration(matrix, (32, 24), (64, 48)).save(place)
+        run = partial(run_camera, tiny_model, rgb, thermal, headless=True, registration=place)
+        if words and words.startswith("nothing"):
+            with pytest.raises(InputError, match=f"{words} .*; is the matrix the wrong way round"):
+                run(out=tmp_path / "out")
+            assert not (tmp_path / "out").exists()
+        else:
+            said = [note for note in run().notes if note.startswith("registration")]
+            assert len(said) == (words is not None)
+            assert all(words in note and "it maps thermal to rgb" in note for note in said)
+
+
 def test_help_fits_a_page(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -257,8 +253,18 @@ def test_memory_does_not_grow_over_two_thousand_frames(tiny_model, tmp_path):
     assert slope < 1.0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_a_playable_file(tiny_model, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "echoes_s"),
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ()),
+        (signal.SIGTERM, (0.0,)),
+        (signal.SIGTERM, (0.005, 0.02)),
+        (signal.SIGINT, (0.02, 0.3)),
+    ],
+)
+def test_a_signal_ends_the_run_with_a_playable_file(tiny_model, tmp_path, number, echoes_s):
+    """Also where it comes twice: ``timeout`` signals the child, then the child's group."""
     command = [sys.executable, str(SCRIPT), "--model", str(tiny_model), "--rgb", SYNTHETIC]
     command += ["--thermal", SYNTHETIC, "--headless", "--out", str(tmp_path / "out"), "--json"]
     process = subprocess.Popen(
@@ -272,6 +278,9 @@ def test_a_signal_ends_the_run_with_a_playable_file(tiny_model, tmp_path, number
         time.sleep(0.05)
     process.send_signal(number)
     start_s = time.monotonic()
+    for echo_s in echoes_s:
+        time.sleep(echo_s)
+        process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - start_s < 5
     assert process.returncode == 0, err
@@ -285,25 +294,6 @@ def test_a_signal_ends_the_run_with_a_playable_file(tiny_model, tmp_path, number
             ["ffprobe", "-v", "error", str(tmp_path / "out/overlay.mp4")], capture_output=True
         )
         assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_a_second_signal_kills_at_once(tiny_model, tmp_path):
-    """While the first is being honoured by a consumer that takes its time."""
-    code = (
-        "import os, signal, threading, time\n"
-        "from differseg.runtime.console import stop_on_signals\n"
-        "stop = threading.Event()\n"
-        "with stop_on_signals(stop):\n"
-        "    print('ready', flush=True)\n"
-        "    time.sleep(60) if stop.wait(30) else None\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)
-    assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == -signal.SIGTERM
 
 
 def test_the_script_says_what_is_missing():

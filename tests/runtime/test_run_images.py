@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +152,58 @@ def test_mistakes_are_one_line_each(
     status, line = one_line(capsys, good)
     assert status == 2
     assert "1 of 3 stems have no file here (first: two)" in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--rgb=D/masks --thermal=thermal", "--rgb=rgb --thermal=D/overlays",
+     "--rgb=D/masks/one.png --thermal=thermal/one.png"],
+)  # fmt: skip
+def test_results_are_never_written_over_the_inputs(
+    folders: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, arguments: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(folders)
+    shutil.copytree("rgb", "D/masks")
+    shutil.copytree("thermal", "D/overlays")
+    before = {path: path.read_bytes() for path in folders.rglob("*.png")}
+    argv = [f"--model={tiny_model}", "--out=D", *arguments.split()]
+    status, line = one_line(capsys, argv)
+    assert status == 2
+    assert "--out would write D/" in line
+    assert {path: path.read_bytes() for path in folders.rglob("*.png")} == before
+    if "overlays" in arguments:
+        assert run_main(main, [*argv, "--no-overlays"]) == 0
+
+
+def test_a_full_disk_is_an_error(folders: Path, tiny_model: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"masks/one\.png: cannot be written"):
+            run_images(tiny_model, folders / "rgb", folders / "out", thermal=folders / "thermal")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_registration_that_covers_little_gets_a_word(
+    folders: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def run(shift_x: float) -> tuple[str, ...]:
+        matrix = [[1, 0, shift_x], [0, 1, 0], [0, 0, 1]]
+        registration = Registration(matrix, (24, 16), (24, 16))
+        return run_images(
+            tiny_model, folders / "rgb", folders / "out", thermal=folders / "thermal",
+            registration=registration,
+        ).warnings  # fmt: skip
+
+    assert run(6) == ()
+    assert "only 25 % of the rgb view is covered by the thermal camera" in run(18)[0]
+    assert "only 25 %" in caplog.text
+    shutil.rmtree(folders / "out")
+    with pytest.raises(InputError, match="nothing of the rgb view is covered"):
+        run(30)
+    assert not (folders / "out").exists()
 
 
 def test_a_sample_that_cannot_be_used_is_named(folders: Path, tiny_model: Path) -> None:
