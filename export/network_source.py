@@ -12,7 +12,7 @@ from differseg.errors import InputError
 from differseg.export.modelfile import sha256_of
 from differseg.manifest import ThermalPolicy, WeightsRecord
 from differseg.models.deployment import DeploymentModule
-from differseg.models.registry import create_model, shipped_weights
+from differseg.models.registry import LARGEST_PX, create_model, shipped_weights
 from differseg.models.spec import ModelSpec
 
 RANDOM_SEED = 0
@@ -87,18 +87,20 @@ def checked_size(spec: ModelSpec, size_hw: tuple[int, int] | None) -> tuple[int,
     """Return the size to export at: ``size_hw``, or the configuration's own.
 
     Raises:
-        InputError: A side is not a multiple of ``spec.multiple``; names the nearest valid sizes.
+        InputError: A side is not a multiple of ``spec.multiple``, or too long; names the nearest
+            valid sizes.
     """
     if size_hw is None:
         return spec.size_hw
     step = spec.multiple
-    if all(side > 0 and side % step == 0 for side in size_hw):
+    if all(0 < side <= LARGEST_PX and side % step == 0 for side in size_hw):
         return size_hw
-    lower = [max(step, side // step * step) for side in size_hw]
-    upper = [max(step, -(-side // step) * step) for side in size_hw]
+    wanted = [min(max(side, step), LARGEST_PX) for side in size_hw]
+    lower = [side // step * step for side in wanted]
+    upper = [-(-side // step) * step for side in wanted]
     nearest = " or ".join(dict.fromkeys(f"{h}x{w}" for h, w in (lower, upper)))
     got = f"{size_hw[0]}x{size_hw[1]}"
     raise InputError(
-        f"export: --size: {spec.name} takes multiples of {step} pixels, got {got} (height x "
-        f"width); the nearest: {nearest}"
+        f"export: --size: {spec.name} takes multiples of {step} up to {LARGEST_PX} pixels, got "
+        f"{got} (height x width); the nearest: {nearest}"
     )

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Backbone = Literal["edge", "hiera_t", "hiera_s", "hiera_b_plus", "hiera_l"]
 Adapter = Literal["linear", "fft"]
 
+LARGEST_PX = 8192
+"""Longest side of an input."""
+
 
 @dataclass(frozen=True)
 class DifferSegConfig:
@@ -82,7 +85,7 @@ class _BackboneDefaults:
 
 
 _AUTHORS_WIDTHS = (64, 128, 256, 512)
-_WIDEST, _LARGEST_PX = 1024, 8192  # a checkpoint's settings must not ask for terabytes
+_WIDEST = 1024  # a checkpoint's settings must not ask for terabytes
 _DEFAULTS: dict[Backbone, _BackboneDefaults] = {
     "edge": _BackboneDefaults((16, 24, 40, 56), (480, 640)),
     "hiera_t": _BackboneDefaults((32, 64, 128, 256), (448, 448)),
@@ -179,7 +182,7 @@ def _resolve(name: str, values: dict[str, Any]) -> tuple[ModelSpec, DifferSegCon
             name, "widths", settings.widths or defaults.widths, 4, multiple=8, most=_WIDEST
         ),
         size_hw=_integers(
-            name, "size_hw", settings.size_hw or defaults.size_hw, 2, multiple=32, most=_LARGEST_PX
+            name, "size_hw", settings.size_hw or defaults.size_hw, 2, multiple=32, most=LARGEST_PX
         ),
     )
     plain = {

@@ -131,6 +131,7 @@ def check_equality(model: torch.nn.Module, size_hw: tuple[int, int], folder: Pat
 
 REFUSED = {
     "size": (["--size", "470x650"], 2, "got 470x650 .*nearest: 448x640 or 480x672"),
+    "huge size": (["--size", "480000x640"], 2, "up to 8192 .*got 480000x640 .*nearest: 8192x640$"),
     "tiny size": (["--size", "0x32"], 2, "nearest: 32x32"),
     "precision": (["--precision", "fp16"], 2, "--precision: expected fp32, got fp16"),
     "operators": (["--ops", "plugin"], 2, "ops: expected 'portable' .*got 'plugin'"),
