@@ -53,8 +53,8 @@ def _main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean '{near[0]}'?" if near else f"verbs: {', '.join(VERBS)}"
         raise InputError(f"differseg: there is no verb '{verb}'; {hint}")
     try:
-        module = import_module(VERBS[verb][0])
-    except ModuleNotFoundError as error:
+        return int(import_module(VERBS[verb][0]).main(arguments[1:]))
+    except ModuleNotFoundError as error:  # also one that only a part of the verb's work needs
         extra = _EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
@@ -62,7 +62,6 @@ def _main(argv: Sequence[str] | None = None) -> int:
             f"differseg {verb} needs the package '{error.name}', which is not installed; "
             f"install it with: pip install 'differseg[{extra}]'"
         ) from None
-    return int(module.main(arguments[1:]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -132,3 +132,13 @@ def test_import_is_light_and_fast():
         seconds.append(float(run.stdout))
         time.sleep(0.05)
     assert min(seconds) < 0.2
+
+
+@pytest.mark.parametrize(("package", "extra"), [("onnxruntime", "runtime"), ("timm", "timm")])
+def test_package_missed_in_the_middle_of_the_work_is_named(package, extra, monkeypatch, capsys):
+    def work(argv):
+        raise ModuleNotFoundError(f"No module named '{package}.part'", name=f"{package}.part")
+
+    monkeypatch.setattr("differseg.models.listing.main", work)
+    assert cli.main(["models"]) == 3
+    assert f"pip install 'differseg[{extra}]'" in capsys.readouterr().err
