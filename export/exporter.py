@@ -194,7 +194,8 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
 
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluating(module), torch.no_grad():
-        result = module(*(value.to(device) for value in example_inputs.values()))
+        # A copy, because a module may write to its inputs.
+        result = module(*(value.to(device, copy=True) for value in example_inputs.values()))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     feed = {name: value.detach().cpu().numpy() for name, value in example_inputs.items()}

@@ -140,10 +140,10 @@ def _output_names(program: torch.export.ExportedProgram, wanted: Sequence[str] |
         raise InputError("the module returns nothing; export needs at least one output tensor")
     if keys:
         own = [keys[index] for index in given]
-    elif len(outputs) == 1:
+    elif len(given) == 1:
         own = ["output"]
     else:
-        own = [f"output_{index}" for index in given]
+        own = [f"output_{number}" for number in range(len(given))]
     if wanted is None:
         return own
     if len(wanted) != len(own):

@@ -238,6 +238,17 @@ def test_a_module_that_computes_no_numbers_is_refused(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+class WritesToItsInput(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.add_(1) * 2
+
+
+def test_a_module_that_writes_to_its_input_leaves_the_example_as_it_was(tmp_path):
+    example = {"x": torch.ones(1, 3)}
+    assert export_onnx(WritesToItsInput(), example, tmp_path / "f.onnx").max_error == 0
+    assert torch.equal(example["x"], torch.ones(1, 3))
+
+
 def test_a_shape_that_would_broadcast_is_another_shape(tmp_path):
     example = {"x": torch.ones(1, 3)}
     export_onnx(Scaled(2.0), example, tmp_path / "f.onnx")

@@ -59,6 +59,17 @@ class Absent(nn.Module):
         return {"logits": x * 2, "aux": None}
 
 
+class Nested(nn.Module):
+    def forward(self, x: Tensor) -> tuple[dict[str, Tensor | None], list[Tensor]]:
+        return {"a": x + 1, "b": None}, [x * 2]
+
+
+def test_outputs_without_names_are_counted_without_gaps(tmp_path: Path):
+    export_onnx(Nested(), {"x": FLOATS}, tmp_path / "f.onnx")
+    graph = read_model(tmp_path / "f.onnx").graph
+    assert [o.name for o in graph.output] == ["output_0", "output_1"]
+
+
 FLOATS = torch.rand(1, 3, 3)
 BYTES = torch.arange(9, dtype=torch.uint8).view(1, 3, 3)
 CASES = {
