@@ -152,10 +152,11 @@ class FolderDataset:
 
     def _guess_rule(self) -> LabelRule:
         files = self._files[LABELS]
-        count = min(len(self.stems), _PROBED_LABELS)
-        spread = np.linspace(0, len(self.stems) - 1, count).round().astype(int)
+        stems = sorted(files)  # of the folder, so that every part of it has the same rule
+        count = min(len(stems), _PROBED_LABELS)
+        spread = np.linspace(0, len(stems) - 1, count).round().astype(int)
         values: set[int] = set()
         for index in spread:
-            label: npt.NDArray[Any] = read_image(files[self.stems[int(index)]], "label")
+            label: npt.NDArray[Any] = read_image(files[stems[int(index)]], "label")
             values.update(int(value) for value in np.unique(label))
-        return choose_label_rule(values, f"data {self.root / LABELS}")
+        return choose_label_rule(values, f"data {self.root / LABELS}, {count} files read")

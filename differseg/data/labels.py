@@ -8,8 +8,10 @@ Rules, as text for ``label_rule`` and ``--label-rule``:
 ``mfnet``               MFNet class ids: 1 car, 2 person, 3 bike are foreground; 0 unlabelled,
                         4 curve, 5 car stop, 6 guardrail, 7 colour cone and 8 bump are not.
 ``1,2,3``               These class ids are foreground, all others are not.
-``auto``                ``nonzero`` where a spread of label files holds only 0 and one more value
-                        (1 or 255), ``mfnet`` where it holds ids up to 8; anything else is refused.
+``auto``                From a spread of label files: 0 and 1, or 0 and 255, are masks;
+                        ids up to 8 with 1, 2 or 3 among them are ``mfnet``; anything else, and
+                        files without any foreground, are refused.  What is read later is held to
+                        the values of the choice: 0 and 1, 0 and 255, or 0 to 8.
 ======================  ==========================================================================
 
 ``+ignore255`` behind a rule (``1,2,3+ignore255``) leaves value 255 out of loss and figures.
@@ -20,6 +22,7 @@ Semantic Segmentation for Autonomous Vehicles with Multi-Spectral Scenes", IROS 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +36,7 @@ IGNORE = 255
 MFNET_FOREGROUND = (1, 2, 3)
 """Car, person and bike."""
 
-_MFNET_LAST = 8
+_MFNET_KNOWN = tuple(range(9))
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,14 @@ class LabelRule:
         name: The rule as text.
         foreground: Class ids that become 1; empty where ``above`` decides.
         above: Values above this become 1, where ``foreground`` is empty.
-        known: Largest value that may occur; None accepts any.
+        known: Values that may occur beside ``ignore``; None accepts any.
         ignore: A value that becomes 255, or None.
     """
 
     name: str
     foreground: tuple[int, ...] = ()
     above: int = 0
-    known: int | None = None
+    known: tuple[int, ...] | None = None
     ignore: int | None = None
 
     def apply(self, label: npt.NDArray[np.integer], where: str) -> npt.NDArray[np.uint8]:
@@ -73,12 +76,13 @@ class LabelRule:
             )
         skip = np.zeros(label.shape, bool) if self.ignore is None else label == self.ignore
         if self.known is not None:
-            unknown = (label > self.known) & ~skip
-            if unknown.any():
+            found = np.flatnonzero(np.bincount(label.ravel())).tolist()
+            unknown = set(found) - {*self.known, self.ignore}
+            if unknown:
                 raise InputError(
-                    f"label {where}: value {int(label[unknown].max())} is outside rule "
-                    f"'{self.name}' (0..{self.known}); state a rule such as --label-rule nonzero, "
-                    "1,2,3 or mfnet+ignore255"
+                    f"label {where}: value {max(unknown)} is outside rule '{self.name}' "
+                    f"({_listed(self.known)}); state a rule such as --label-rule nonzero, "
+                    "binary255, 1,2,3 or mfnet+ignore255"
                 )
         chosen = np.isin(label, self.foreground) if self.foreground else label > self.above
         mask = chosen.astype(np.uint8)
@@ -104,7 +108,7 @@ def parse_label_rule(text: str) -> LabelRule:
     if name == "binary255":
         return LabelRule(text, above=127, ignore=ignore)
     if name == "mfnet":
-        return LabelRule(text, MFNET_FOREGROUND, known=_MFNET_LAST, ignore=ignore)
+        return LabelRule(text, MFNET_FOREGROUND, known=_MFNET_KNOWN, ignore=ignore)
     if re.fullmatch(r"\d{1,5}(,\d{1,5})*", name):
         return LabelRule(text, tuple(int(part) for part in name.split(",")), ignore=ignore)
     raise _not_a_rule(text)
@@ -122,18 +126,31 @@ def choose_label_rule(values: set[int], where: str) -> LabelRule:
 
     The rule chosen refuses, when it meets it, a value that it was not chosen for.
 
+    Args:
+        values: What the files hold.
+        where: Name of the folder and the files read, for the message.
+
     Raises:
-        InputError: The values fit no rule that is safe to guess.
+        InputError: The values fit no rule that is safe to guess, or none is foreground.
     """
-    above = sorted(values - {0})
-    if above in ([], [1]):
-        return LabelRule("auto: 0 and 1", known=1)
-    if above == [255]:
-        return LabelRule("auto: 0 and 255", known=255)
-    if above[-1] <= _MFNET_LAST:
-        return LabelRule("auto: mfnet", MFNET_FOREGROUND, known=_MFNET_LAST)
-    shown = ", ".join(map(str, above[:6])) + (", ..." if len(above) > 6 else "")
+    above = values - {0}
+    if not above:
+        raise InputError(
+            f"{where}: expected foreground, got only value 0; put labels there that show objects, "
+            "or state the rule, for example --label-rule nonzero, where that is right"
+        )
+    if above in ({1}, {255}):
+        (value,) = above
+        return LabelRule(f"auto: 0 and {value}", known=(0, value))
+    if above.issubset(_MFNET_KNOWN) and above.intersection(MFNET_FOREGROUND):
+        return LabelRule("auto: mfnet", MFNET_FOREGROUND, known=_MFNET_KNOWN)
     raise InputError(
-        f"{where}: label values {shown} have no evident meaning; "
+        f"{where}: label values {_listed(sorted(above))} have no evident meaning; "
         "say which are foreground, for example --label-rule 1,2,3 or binary255"
     )
+
+
+def _listed(values: Sequence[int]) -> str:
+    if len(values) > 2 and values[-1] - values[0] + 1 == len(values):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")

@@ -124,6 +124,18 @@ def test_label_value_without_meaning(tmp_path: Path) -> None:
     assert FolderDataset(tmp_path, label_rule="77")[0]["mask"].min() == 1
 
 
+def test_labels_without_foreground(tmp_path: Path) -> None:
+    fill(tmp_path)
+    write(tmp_path / "labels" / "b.png", np.zeros((8, 12), np.uint8))
+    assert "labels, 2 files read: expected foreground, got only value 0" in refusal(tmp_path)
+    assert FolderDataset(tmp_path, label_rule="nonzero")[1]["mask"].max() == 0
+
+
+def test_a_part_has_the_rule_of_its_folder(tmp_path: Path) -> None:
+    fill(tmp_path)  # the label of a is empty
+    assert FolderDataset(tmp_path, stems=["a"])[0]["mask"].max() == 0
+
+
 def test_mfnet_sample_data(sample_data: Path) -> None:
     root = sample_data / "mfnet"
     data = FolderDataset(root)

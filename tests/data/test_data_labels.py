@@ -55,26 +55,46 @@ def test_unknown_rules_are_named(rule: str) -> None:
     ("values", "name"),
     [
         ({0, 1}, "auto: 0 and 1"),
-        ({0}, "auto: 0 and 1"),
+        ({1}, "auto: 0 and 1"),
         ({0, 255}, "auto: 0 and 255"),
         ({0, 1, 3, 7}, "auto: mfnet"),
         ({2}, "auto: mfnet"),
+        ({0, 3, 4}, "auto: mfnet"),
     ],
 )
 def test_auto(values: set[int], name: str) -> None:
     assert choose_label_rule(values, "data").name == name
 
 
-@pytest.mark.parametrize("values", [{0, 1, 255}, {0, 9}, {0, 128, 255}])
+@pytest.mark.parametrize("values", [{0, 1, 255}, {0, 9}, {0, 128, 255}, {0, 4}, {5, 8}])
 def test_auto_refuses_to_guess(values: set[int]) -> None:
     with pytest.raises(InputError, match="have no evident meaning"):
         choose_label_rule(values, "data")
 
 
-def test_auto_rule_refuses_what_it_was_not_chosen_for() -> None:
-    rule = choose_label_rule({0, 1}, "data")
-    with pytest.raises(InputError, match="value 3 is outside rule"):
-        rule.apply(np.array([[3]], np.uint8), "late.png")
+def test_auto_refuses_labels_without_foreground() -> None:
+    with pytest.raises(InputError, match="data: expected foreground, got only value 0") as caught:
+        choose_label_rule({0}, "data")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("chosen_for", "other", "listed"),
+    [({0, 1}, 3, "0, 1"), ({0, 1}, 255, "0, 1"), ({0, 255}, 1, "0, 255"), ({0, 255}, 3, "0, 255"),
+     ({0, 255}, 128, "0, 255"), ({0, 255}, 254, "0, 255"), ({0, 2}, 9, "0 to 8")],
+)  # fmt: skip
+def test_auto_rule_refuses_what_it_was_not_chosen_for(
+    chosen_for: set[int], other: int, listed: str
+) -> None:
+    rule = choose_label_rule(chosen_for, "data")
+    with pytest.raises(InputError, match=rf"late.png: value {other} is outside .*\({listed}\)"):
+        rule.apply(np.array([[0, other]], np.uint8), "late.png")
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_auto_masks(value: int) -> None:
+    rule = choose_label_rule({0, value}, "data")
+    np.testing.assert_array_equal(rule.apply(np.array([[0, value]], np.uint8), ""), [[0, 1]])
 
 
 def test_a_colour_label_is_refused() -> None:
