@@ -31,7 +31,9 @@ class Frame:
             uint16 counts, or centikelvin where the camera is radiometric.  Not to be written to.
         timestamp_s: Capture time in seconds: on the monotonic clock for live sources, media
             time for files.
-        index: Number of the frame at its source, from 0; a jump is frames lost at the source.
+        index: Number of the frame, from 0.  Synthetic cameras number what they show, so that a
+            jump is frames lost before they were read; OpenCV gives no numbers of real cameras,
+            whose frames are counted as they are read.
         name: File stem, for image folders.
     """
 
@@ -50,7 +52,8 @@ class Source(ABC):
     Attributes:
         live: Frames come in real time, whether anybody reads or not; older ones may be dropped.
         clock: ``driver`` or ``arrival`` (monotonic clock, stamped by the driver or on arrival
-            here), or ``media``.
+            here), or ``media`` (a recording's own times; played live, laid onto the monotonic
+            clock).
         fps: Nominal frame rate in Hz, None where unknown; valid after ``open``.
         size_wh: Width and height in pixels, None where not known before the first frame.
         description: What it is, for logs; never holds a password.

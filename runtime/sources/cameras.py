@@ -4,100 +4,54 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import MissingComponentError, SourceError
-from differseg.runtime.buffers import BufferPool
-from differseg.runtime.sources.base import Frame, Modality, Source, to_modality
+from differseg.runtime.sources.base import Frame, Modality, Source
+from differseg.runtime.sources.decoding import Decoder, keep_sixteen_bits, open_quietly
+from differseg.runtime.sources.drain import Drain
 
 _DRIVER_STAMP_MAX_AGE_S = 1.0
-"""A driver's stamp older than this is on another clock than ours."""
+"""A driver whose stamps are all older than this has another clock than ours."""
 
-_LOG_SILENT = 0
 _OPEN_TIMEOUT_MS = 10_000
 _READ_TIMEOUT_MS = 5_000
 
+_SETTLE_S = 1.0
+"""How long a new network stream is read and let go: FFmpeg keeps what it looked at to know the
+format, and a camera may send the last seconds first."""
 
-def open_quietly(name: str | int, backend: int, settings: list[int]) -> cv2.VideoCapture:
-    """Open a capture without OpenCV's and FFmpeg's own lines on stderr.
+_CLOSE_TIMEOUT_S = 2.0
 
-    Args:
-        name: Device index, path, address or pipeline text.
-        backend: One of OpenCV's ``CAP_`` constants.
-        settings: Pairs of property and value that must be known while opening.
-    """
-    # Read by OpenCV once, when its FFmpeg part first runs; a user's own setting wins.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with _silence():
-        try:
-            return cv2.VideoCapture(name, backend, settings)
-        except cv2.error:
-            # A backend that rejects the settings; the caller reports that it is not open.
-            return cv2.VideoCapture()
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Stop OpenCV's own log for a block; its place in the API depends on the version."""
-    home = getattr(cv2.utils, "logging", cv2)
-    if not hasattr(home, "setLogLevel"):
-        yield
-        return
-    level = home.getLogLevel()
-    home.setLogLevel(_LOG_SILENT)
-    try:
-        yield
-    finally:
-        home.setLogLevel(level)
-
-
-class Decoder:
-    """Fetches grabbed frames of one capture into buffers that are used again.
-
-    Args:
-        modality: ``rgb`` or ``thermal``.
-    """
-
-    def __init__(self, modality: Modality) -> None:
-        self._modality: Modality = modality
-        self._raw_pool, self._pool = BufferPool(), BufferPool()
-        self._format: tuple[tuple[int, ...], npt.DTypeLike] | None = None
-
-    def image(
-        self,
-        capture: cv2.VideoCapture,
-        where: str,
-        unpack: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] = lambda raw: raw,
-    ) -> npt.NDArray[Any]:
-        """Return the frame grabbed last, as the image of a :class:`Frame`.
-
-        Raises:
-            SourceError: It cannot be decoded, or has another pixel format.
-        """
-        buffer = self._raw_pool.take(*self._format) if self._format else None
-        ok, raw = capture.retrieve() if buffer is None else capture.retrieve(buffer)
-        if not ok or raw is None or raw.size == 0:
-            raise SourceError(f"{where}: a frame could not be decoded")
-        self._format = (raw.shape, raw.dtype)
-        return to_modality(unpack(raw), self._modality, self._pool, where)
+_USER = re.compile(r"(?<=://)\S*@")
+_QUERY = re.compile(r"(://[^\s?#\"']*)[?#][^\s\"']*")
+_SECRET = re.compile(r"((?:pass\w*|pwd|\w*-pw|token)=)(?:\"[^\"]*\"|[^\s&]+)", re.IGNORECASE)
 
 
 class CaptureSource(Source):
-    """A live ``cv2.VideoCapture``; the subclasses say how to open it."""
+    """A live ``cv2.VideoCapture``; the subclasses say how to open it.
+
+    Where frames would wait unread, and be taken for new when they are read, a :class:`Drain` lets
+    them go from the opening until the first ``read``.
+    """
 
     def __init__(self, modality: Modality) -> None:
         super().__init__(modality)
         self._capture: cv2.VideoCapture | None = None
+        self._drain: Drain | None = None
         self._decoder = Decoder(modality)
         self._index = 0
+
+    def _begin(self) -> None:
+        """Let go of an earlier opening and what was noted there."""
+        self.close()
+        self.notes = []
 
     def _adopt(self, capture: cv2.VideoCapture) -> None:
         """Take over an open capture and read its rate and size."""
@@ -112,7 +66,10 @@ class CaptureSource(Source):
         """Return the next frame, stamped when it was grabbed or by the driver."""
         if self._capture is None:
             raise SourceError(f"{self.description}: read before open")
-        if not self._capture.grab():
+        drain, self._drain = self._drain, None
+        if drain is not None:
+            drain.stop()
+        if (drain is not None and drain.lost) or not self._capture.grab():
             raise SourceError(f"{self.description}: {self._lost_text()}")
         timestamp_s = self._stamp(time.monotonic())
         image = self._decoder.image(self._capture, self.description, self._unpack)
@@ -131,10 +88,11 @@ class CaptureSource(Source):
         return "the stream was lost"
 
     def close(self) -> None:
-        """Release the device."""
-        if self._capture is not None:
+        """Release the device; not while a driver blocks in it, which could crash the process."""
+        stuck = self._drain is not None and not self._drain.stop(_CLOSE_TIMEOUT_S)
+        if self._capture is not None and not stuck:
             self._capture.release()
-            self._capture = None
+        self._capture = self._drain = None
 
 
 class V4l2Source(CaptureSource):
@@ -169,6 +127,7 @@ class V4l2Source(CaptureSource):
 
     def open(self) -> None:
         """Open the device and set its format."""
+        self._begin()
         if not os.path.exists(self._path):
             have = ", ".join(sorted(glob.glob("/dev/video*"))) or "none"
             raise SourceError(
@@ -218,15 +177,17 @@ class V4l2Source(CaptureSource):
         )
 
     def _stamp(self, now_s: float) -> float:
-        """Return the driver's capture time where it is on the monotonic clock, else ``now_s``."""
+        """Return the driver's capture time where it is on the monotonic clock, else ``now_s``.
+
+        The first recent stamp shows the clock; later ones count however long their frame waited.
+        """
         if self._capture is None:
             return now_s
         stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
         if now_s - _DRIVER_STAMP_MAX_AGE_S <= stamp_s <= now_s + 0.002:
             self.clock = "driver"
-            return min(stamp_s, now_s)
-        self.clock = "arrival"
-        return now_s
+        # Some drivers leave the stamp of a frame at 0.
+        return min(stamp_s, now_s) if self.clock == "driver" and stamp_s > 0 else now_s
 
     def _unpack(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Give 16-bit data that came as one row of bytes its shape back."""
@@ -251,7 +212,7 @@ class GstreamerSource(CaptureSource):
     def __init__(self, text: str, modality: Modality) -> None:
         super().__init__(modality)
         self._text = text.strip()
-        self.description = f"GStreamer '{self._text[:60]}'"
+        self.description = f"GStreamer '{without_password(self._text)[:60]}'"
 
     @property
     def pipelines(self) -> list[str]:
@@ -261,14 +222,16 @@ class GstreamerSource(CaptureSource):
         sink = "appsink drop=true max-buffers=1 sync=false"
         if self.modality == "rgb":
             return [f"{self._text} ! videoconvert ! video/x-raw,format=BGR ! {sink}"]
-        # 16 bit is not offered to videoconvert, which would turn it into 8 bit and 8 into 16.
+        # 16 bit is not offered to videoconvert, which would turn it into 8 bit and 8 into 16.  The
+        # text may end with caps, and GStreamer takes none straight after others.
         return [
-            f"{self._text} ! video/x-raw,format=GRAY16_LE ! {sink}",
+            f"{self._text} ! identity ! video/x-raw,format=GRAY16_LE ! {sink}",
             f"{self._text} ! videoconvert ! video/x-raw,format=GRAY8 ! {sink}",
         ]
 
     def open(self) -> None:
         """Build and start the pipeline."""
+        self._begin()
         if not has_gstreamer():
             raise MissingComponentError(
                 f"{self.description}: this OpenCV ({cv2.__version__}) is built without GStreamer; "
@@ -281,10 +244,11 @@ class GstreamerSource(CaptureSource):
                 if "format=GRAY8" in pipeline:
                     self.notes.append(f"{self.description}: gives no 16 bit, so 8 bit are used")
                 self._adopt(capture)
+                self._drain = Drain(capture)
                 return
         raise SourceError(
             f"{self.description}: the pipeline does not start; try it alone with: "
-            f"gst-launch-1.0 {self._text} ! fakesink"
+            f"gst-launch-1.0 {without_password(self._text)} ! fakesink"
         )
 
     def _lost_text(self) -> str:
@@ -300,7 +264,8 @@ class NetworkSource(CaptureSource):
         self.description = without_password(address)
 
     def open(self) -> None:
-        """Connect, at most 10 s."""
+        """Connect, at most 10 s, and let go of what was sent until then."""
+        self._begin()
         settings = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS,
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS,
@@ -312,7 +277,11 @@ class NetworkSource(CaptureSource):
                 f"{_OPEN_TIMEOUT_MS // 1000} s); check address, user and password with: "
                 f"ffprobe {self.description}"
             )
+        if self.modality == "thermal":
+            self.notes += keep_sixteen_bits(capture, self.description)
         self._adopt(capture)
+        self._drain = Drain(capture)
+        self._drain.wait(_SETTLE_S)
 
     def _lost_text(self) -> str:
         return f"the stream ended or gave nothing for {_READ_TIMEOUT_MS / 1000:g} s"
@@ -324,8 +293,10 @@ def has_gstreamer() -> bool:
     return any("GStreamer:" in line and "YES" in line for line in lines)
 
 
-def without_password(address: str) -> str:
-    """Return an address without user, password and query (cameras take passwords there too)."""
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+def without_password(text: str) -> str:
+    """Return a text without what stands in it of users, passwords and queries of addresses.
+
+    Cameras take passwords in the query too, and GStreamer elements as ``user-pw=...``.
+    """
+    text = _QUERY.sub(r"\1", _USER.sub("", text))
+    return _SECRET.sub(r"\1...", text)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import cv2
 
-from differseg.errors import SourceError
-from differseg.runtime.image_files import SUFFIXES, read_image
+from differseg.errors import InputError, SourceError
+from differseg.runtime.image_files import list_images, read_image
 from differseg.runtime.sources.base import Frame, Modality, PaceClock, Source
-from differseg.runtime.sources.cameras import Decoder, open_quietly
+from differseg.runtime.sources.decoding import Decoder, keep_sixteen_bits, open_quietly
 
 TIMESTAMP_FILE = "timestamps.csv"
 DEFAULT_FOLDER_FPS = 30.0
@@ -28,7 +28,7 @@ class VideoSource(Source):
 
     Args:
         path: The file.
-        modality: ``rgb`` or ``thermal``; a thermal video must be grey.
+        modality: ``rgb`` or ``thermal``; a thermal video must be grey, and 16 bits stay 16 bits.
     """
 
     live = False
@@ -47,6 +47,8 @@ class VideoSource(Source):
 
     def open(self) -> None:
         """Open the file and make sure that it holds a frame."""
+        self.close()
+        self.notes = []
         if not self._path.is_file():
             raise SourceError(f"{self._path}: no such file")
         if self._path.stat().st_size == 0:
@@ -57,6 +59,8 @@ class VideoSource(Source):
                 f"{self._path}: not a video that OpenCV's FFmpeg reader can open (truncated, or "
                 f"another kind of file); look at it with: ffprobe {self._path}"
             )
+        if self.modality == "thermal":
+            self.notes += keep_sixteen_bits(capture, self.description)
         if not capture.grab():
             capture.release()
             raise SourceError(f"{self._path}: the video holds no frames")
@@ -117,7 +121,10 @@ class FolderSource(Source):
     Args:
         path: The folder.
         modality: ``rgb`` or ``thermal``; 16-bit thermal images stay 16 bit.
-        fps: Rate in Hz where there is no ``timestamps.csv``.
+        fps: Rate in Hz where there is no ``timestamps.csv``; 30 when None.
+
+    Attributes:
+        asked_fps: The rate that was asked for.
     """
 
     live = False
@@ -126,7 +133,7 @@ class FolderSource(Source):
     def __init__(self, path: Path, modality: Modality, fps: float | None = None) -> None:
         super().__init__(modality)
         self._path = path
-        self._asked_fps = fps
+        self.asked_fps = fps
         self._entries: list[tuple[Path, float]] = []
         self._next: int | None = None
         self.description = f"folder {path}"
@@ -143,23 +150,24 @@ class FolderSource(Source):
 
     def open(self) -> None:
         """List the folder and read its time stamps."""
-        if not self._path.is_dir():
-            raise SourceError(f"{self._path}: no such folder")
-        images = sorted(
-            (p for p in self._path.iterdir() if p.suffix.lower() in SUFFIXES),
-            key=natural_key,
-        )
-        if not images:
-            raise SourceError(f"{self._path}: the folder holds no images ({' '.join(SUFFIXES)})")
+        try:
+            images = sorted(list_images(self._path).values(), key=natural_key)
+        except InputError as error:
+            raise SourceError(str(error)) from None
         if self.timed:
             self._entries = read_timestamps(self._path / TIMESTAMP_FILE, images)
             span_s = self._entries[-1][1] - self._entries[0][1]
             steps = len(self._entries) - 1
             self.fps = steps / span_s if steps and span_s > 0 else None
         else:
-            self.fps = self._asked_fps or DEFAULT_FOLDER_FPS
-            self._entries = [(path, i / self.fps) for i, path in enumerate(images)]
+            self._entries = [(path, 0.0) for path in images]
+            self.set_rate(self.asked_fps or DEFAULT_FOLDER_FPS)
         self._next, self.size_wh = 0, None
+
+    def set_rate(self, fps: float) -> None:
+        """Space the images of a folder without time stamps evenly; before the first ``read``."""
+        self.fps = fps
+        self._entries = [(path, i / fps) for i, (path, _) in enumerate(self._entries)]
 
     def read(self) -> Frame | None:
         """Return the next image."""
@@ -193,14 +201,17 @@ class PacedSource(Source):
     Args:
         inner: A source with media times.
         clock: Common start of this run's paced sources.
+
+    Attributes:
+        inner: The source.
     """
 
     live = True
-    clock = "driver"
+    clock = "media"
 
     def __init__(self, inner: Source, clock: PaceClock) -> None:
         super().__init__(inner.modality)
-        self._inner = inner
+        self.inner = inner
         self._clock = clock
         self._interrupted = threading.Event()
         self.description = f"{inner.description} (paced)"
@@ -208,15 +219,15 @@ class PacedSource(Source):
     def open(self) -> None:
         """Open the recording."""
         self._interrupted.clear()
-        self._inner.open()
-        self.fps, self.size_wh, self.notes = self._inner.fps, self._inner.size_wh, self._inner.notes
+        self.inner.open()
+        self.fps, self.size_wh, self.notes = self.inner.fps, self.inner.size_wh, self.inner.notes
 
     def read(self) -> Frame | None:
         """Return the next frame when its time has come."""
-        frame = self._inner.read()
+        frame = self.inner.read()
         if frame is None:
             return None
-        self.size_wh = self._inner.size_wh
+        self.size_wh = self.inner.size_wh
         due_s = self._clock.due_s(frame.timestamp_s)
         if self._interrupted.wait(max(0.0, due_s - time.monotonic())):
             return None
@@ -228,12 +239,12 @@ class PacedSource(Source):
 
     def close(self) -> None:
         """Close the recording."""
-        self._inner.close()
+        self.inner.close()
 
 
 def natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Return a sort key that orders numbers in names by value."""
-    parts = re.split(r"(\d+)", path.name)
+    """Return a sort key that orders numbers in stems by value."""
+    parts = re.split(r"(\d+)", path.stem)
     return [(0, int(p), "") if p.isdigit() else (1, 0, p.lower()) for p in parts if p]
 
 
@@ -269,24 +280,35 @@ def read_timestamps(table: Path, images: list[Path]) -> list[tuple[Path, float]]
     return entries
 
 
-def check_same_stems(rgb: Source, thermal: Source) -> None:
-    """Refuse two folders without time stamps whose images do not belong together by name.
+def match_folders(rgb: Source, thermal: Source) -> None:
+    """Have two open folders without time stamps paired by name: equal stems, one rate.
 
-    Without times the n-th image would be paired with the n-th, whatever they show.
+    Without times the n-th image is paired with the n-th, whatever they show.  A rate that one
+    folder asks for holds for both.
 
     Raises:
         SourceError: Names the first stem that only one of them has.
+        InputError: Two rates are asked for.
     """
-    if not isinstance(rgb, FolderSource) or not isinstance(thermal, FolderSource):
+    pair = (rgb, thermal)
+    a, b = (source.inner if isinstance(source, PacedSource) else source for source in pair)
+    if not isinstance(a, FolderSource) or not isinstance(b, FolderSource) or a.timed or b.timed:
         return
-    if rgb.timed or thermal.timed:
-        return
-    a, b = rgb.stems, thermal.stems
-    if a != b:
-        lone = sorted(set(a) ^ set(b))
-        where = rgb.description if lone and lone[0] in a else thermal.description
+    lone = sorted(set(a.stems) ^ set(b.stems))
+    if lone:
+        where = a.description if lone[0] in a.stems else b.description
         raise SourceError(
-            f"{rgb.description} and {thermal.description}: {len(lone)} images have no partner of "
+            f"{a.description} and {b.description}: {len(lone)} images have no partner of "
             f"the same name (first: '{lone[0]}', only in {where}); rename them, or give both "
             f"folders a {TIMESTAMP_FILE}"
         )
+    rate = a.asked_fps or b.asked_fps or DEFAULT_FOLDER_FPS
+    if rate != (b.asked_fps or rate):
+        raise InputError(
+            f"{a.description} is given fps={a.asked_fps:g} and {b.description} "
+            f"fps={b.asked_fps:g}, but images of one name are one moment; give one rate, or give "
+            f"both folders a {TIMESTAMP_FILE}"
+        )
+    for source, folder in zip(pair, (a, b), strict=True):
+        folder.set_rate(rate)
+        source.fps = folder.fps

@@ -20,7 +20,12 @@ from typing import Any, TypeVar
 
 from differseg.errors import InputError, SourceError
 from differseg.runtime.sources.base import Modality, PaceClock, Source
-from differseg.runtime.sources.cameras import GstreamerSource, NetworkSource, V4l2Source
+from differseg.runtime.sources.cameras import (
+    GstreamerSource,
+    NetworkSource,
+    V4l2Source,
+    without_password,
+)
 from differseg.runtime.sources.files import FolderSource, PacedSource, VideoSource
 from differseg.runtime.sources.synthetic import SyntheticOptions, SyntheticSource
 
@@ -124,8 +129,8 @@ def _recording(text: str, modality: Modality) -> Source:
         return FolderSource(path, modality, read_options(FolderOptions, rest, base).fps)
     if not path.exists():
         raise SourceError(
-            f"--{modality} {text}: no such file or folder, and not a device index, /dev path, "
-            "GStreamer text (with ' ! '), address (rtsp://...) or 'synthetic:'"
+            f"--{modality} {without_password(text)}: no such file or folder, and not a device "
+            "index, /dev path, GStreamer text (with ' ! '), address (rtsp://...) or 'synthetic:'"
         )
     if rest:
         raise InputError(f"{base}: a video file takes no options, got '{rest}'")

@@ -13,7 +13,7 @@ from differseg.runtime.sources.files import (
     FolderSource,
     PacedSource,
     VideoSource,
-    check_same_stems,
+    match_folders,
     natural_key,
 )
 
@@ -61,6 +61,33 @@ def test_thermal_video_must_be_grey(tmp_path):
     assert grey[0].image.dtype == np.uint8
     with pytest.raises(SourceError, match="false-coloured"):
         read_all(VideoSource(write_video(tmp_path / "color.mp4", color=True), "thermal"))
+
+
+def test_a_sixteen_bit_thermal_video_keeps_its_bits(tmp_path):
+    path = str(tmp_path / "t.mkv")
+    options = [cv2.VIDEOWRITER_PROP_DEPTH, cv2.CV_16U, cv2.VIDEOWRITER_PROP_IS_COLOR, 0]
+    code = cv2.VideoWriter.fourcc(*"FFV1")
+    writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, code, 9.0, (64, 48), options)
+    given = np.random.default_rng(0).integers(29000, 31000, (5, 48, 64)).astype(np.uint16)
+    for image in given:
+        writer.write(image)
+    writer.release()
+    source = open_source(path, "thermal")
+    assert source.notes == []
+    for image, frame in zip(given, read_all(source), strict=True):
+        assert frame.image.dtype == np.uint16
+        assert (frame.image == image).all()
+
+
+def test_an_eight_bit_thermal_video_says_so(tmp_path):
+    path = str(write_video(tmp_path / "a.mp4"))
+    with open_source(path, "thermal") as source:
+        assert source.notes == [
+            f"video {path}: the thermal picture has 8 bits; the camera's own gain control has "
+            "decided the contrast"
+        ]
+    with open_source(path, "rgb") as source:
+        assert source.notes == []
 
 
 def test_damaged_videos_are_named(tmp_path):
@@ -169,20 +196,60 @@ def test_bad_folders(tmp_path):
         read_all(open_source(str(mixed), "rgb"))
 
 
-def test_folders_without_times_must_have_the_same_names(tmp_path):
-    a = FolderSource(thermal_folder(tmp_path / "a", ["1.png", "2.png", "3.png"]), "rgb")
-    b = FolderSource(thermal_folder(tmp_path / "b", ["1.png", "3.png", "4.png"]), "thermal")
-    a.open()
-    b.open()
+def folder_pair(tmp_path, rgb_names, thermal_names, *, live=False, rgb_fps="", thermal_fps=""):
+    clock = PaceClock()
+    made = ("rgb", rgb_names, rgb_fps), ("thermal", thermal_names, thermal_fps)
+    return [
+        open_source(
+            f"{thermal_folder(tmp_path / modality, names)}{fps}", modality, live=live, clock=clock
+        )
+        for modality, names, fps in made
+    ]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_folders_without_times_must_have_the_same_names(tmp_path, live):
+    pair = folder_pair(
+        tmp_path, ["1.png", "2.png", "3.png"], ["1.png", "3.png", "4.png"], live=live
+    )
     with pytest.raises(SourceError, match=r"2 images have no partner of the same name.*'2'"):
-        check_same_stems(a, b)
-    (tmp_path / "b" / "timestamps.csv").write_text("name,timestamp_s\n1,0\n3,1\n")
-    check_same_stems(a, b)
+        match_folders(*pair)
+    (tmp_path / "thermal" / "timestamps.csv").write_text("name,timestamp_s\n1,0\n3,1\n")
+    match_folders(*pair)
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize(
+    ("rgb_fps", "thermal_fps", "expected"),
+    [("", "", 30), (",fps=10", "", 10), ("", ",fps=10", 10), (",fps=5", ",fps=5", 5)],
+)
+def test_a_rate_given_for_one_folder_holds_for_both(tmp_path, live, rgb_fps, thermal_fps, expected):
+    names = [f"f{k:03d}.png" for k in range(4)]
+    pair = folder_pair(tmp_path, names, names, live=live, rgb_fps=rgb_fps, thermal_fps=thermal_fps)
+    match_folders(*pair)
+    for source in pair:
+        folder = source.inner if live else source
+        assert source.fps == folder.fps == expected
+        assert [time_s for _, time_s in folder._entries] == [k / expected for k in range(4)]
+
+
+def test_two_rates_for_two_folders_are_refused(tmp_path):
+    pair = folder_pair(tmp_path, ["a.png"], ["a.png"], rgb_fps=",fps=10", thermal_fps=",fps=9")
+    with pytest.raises(InputError, match=r"fps=10 and .*fps=9, but .*give one rate") as caught:
+        match_folders(*pair)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_images_of_one_stem_are_refused(tmp_path):
+    folder = thermal_folder(tmp_path / "t", ["f004.png", "f005.bmp", "f005.png"])
+    with pytest.raises(SourceError, match=r"'f005\.bmp' and 'f005\.png' have the same stem"):
+        open_source(str(folder), "thermal")
 
 
 def test_paced_recording_comes_in_real_time(tmp_path):
     inner = VideoSource(write_video(tmp_path / "a.mp4", count=6, fps=30), "rgb")
     source = PacedSource(inner, PaceClock())
+    assert source.clock == "media"
     with source:
         frames, times_s = [], []
         while (frame := source.read()) is not None:

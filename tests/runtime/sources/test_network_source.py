@@ -13,7 +13,7 @@ from rtsp_camera import RtspCamera
 from differseg.errors import SourceError
 from differseg.runtime.sources import cameras, open_source
 
-FRAMES, FPS = 40, 25.0
+FRAMES, FPS = 60, 25.0
 
 
 class Camera(http.server.BaseHTTPRequestHandler):
@@ -24,10 +24,11 @@ class Camera(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         for k in range(FRAMES):
-            ok, data = cv2.imencode(".jpg", np.full((48, 64, 3), 20 + 5 * k, np.uint8))
+            ok, data = cv2.imencode(".jpg", np.full((48, 64, 3), 20 + 3 * k, np.uint8))
             assert ok
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
+            self.server.sent_s.append(time.monotonic())
             self.wfile.flush()
             time.sleep(1 / FPS)
 
@@ -35,12 +36,20 @@ class Camera(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def short_settling(monkeypatch):
+    """The streams here last two seconds."""
+    monkeypatch.setattr(cameras, "_SETTLE_S", 0.1)
+
+
 @pytest.fixture
-def address():
+def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
+    server.sent_s = []
+    server.address = f"http://user:secret@127.0.0.1:{server.server_port}/video.mjpg"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    yield f"http://user:secret@127.0.0.1:{server.server_port}/video.mjpg"
+    yield server
     server.shutdown()
     thread.join()
     server.server_close()
@@ -52,20 +61,39 @@ def read_until_it_fails(source, frames):
         assert abs(time.monotonic() - frames[-1].timestamp_s) < 0.2
 
 
-def test_frames_are_stamped_on_arrival_and_hanging_up_is_a_failure(address):
+def test_frames_are_stamped_on_arrival_and_hanging_up_is_a_failure(server):
     frames = []
-    with open_source(address, "rgb") as source:
+    with open_source(server.address, "rgb") as source:
         assert source.live
         with pytest.raises(SourceError, match="the stream ended") as caught:
             read_until_it_fails(source, frames)
     assert "secret" not in str(caught.value)
     assert source.clock == "arrival"
     levels = [float(frame.image.mean()) for frame in frames]
-    assert len(levels) >= FRAMES - 2
+    assert len(levels) >= FRAMES - 10
     assert levels == sorted(levels)
     # The reader sees frames as they are sent, not in one heap at the end.
     middle, last = frames[len(frames) // 2], frames[-1]
     assert last.timestamp_s - middle.timestamp_s > 0.5 * (FRAMES / 2) / FPS
+
+
+def test_what_was_sent_before_the_first_read_is_let_go(server):
+    """The other camera opens and the network warms up meanwhile: 1 s of frames waits."""
+    with open_source(server.address, "rgb") as source:
+        time.sleep(1.0)
+        for index in range(3):
+            frame = source.read()
+            number = round((float(frame.image.mean()) - 20) / 3)
+            assert frame.index == index
+            assert frame.timestamp_s - server.sent_s[number] < 0.5
+
+
+def test_a_thermal_stream_of_eight_bits_says_so(server):
+    with open_source(server.address, "thermal") as source:
+        assert source.read().image.shape == (48, 64)
+        (note,) = source.notes
+    assert "the thermal picture has 8 bits" in note
+    assert "secret" not in note
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +112,13 @@ def test_rtsp(transport_stream):
     frames = []
     with RtspCamera(transport_stream, 2.0) as camera:
         with open_source(camera.address, "rgb") as source:
+            assert source.notes == []
             assert source.description == camera.address.replace("user:secret@", "")
             with pytest.raises(SourceError, match="the stream ended"):
                 read_until_it_fails(source, frames)
         assert camera.methods[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
     levels = [float(frame.image.mean()) for frame in frames]
-    assert len(levels) >= 40
+    assert len(levels) >= 30
     assert all(b > a - 1 for a, b in itertools.pairwise(levels))
     assert [frame.index for frame in frames] == list(range(len(frames)))
 
@@ -104,4 +133,4 @@ def test_an_rtsp_camera_that_falls_silent_is_a_failure(transport_stream, monkeyp
         with pytest.raises(SourceError, match="gave nothing for"):
             read_until_it_fails(source, frames)
         assert 0.4 < time.monotonic() - frames[-1].timestamp_s < 3.0
-    assert len(frames) > 30
+    assert len(frames) > 20

@@ -3,10 +3,11 @@
 import subprocess
 import sys
 
+import cv2
 import pytest
 
 from differseg.errors import InputError, MissingComponentError, SourceError
-from differseg.runtime.sources import parse_source
+from differseg.runtime.sources import cameras, parse_source
 from differseg.runtime.sources.cameras import (
     GstreamerSource,
     NetworkSource,
@@ -27,7 +28,7 @@ from differseg.runtime.sources.synthetic import SyntheticOptions, SyntheticSourc
         ("/dev/video2", V4l2Source, "V4L2 /dev/video2"),
         ("/dev/v4l/by-id/usb-FLIR-index0,fps=9", V4l2Source, "V4L2 /dev/v4l/by-id/usb-FLIR-index0"),
         ("rtsp://user:secret@10.0.0.2:554/live?pwd=x", NetworkSource, "rtsp://10.0.0.2:554/live"),
-        ("HTTP://cam/video.mjpg", NetworkSource, "http://cam/video.mjpg"),
+        ("HTTP://cam/video.mjpg", NetworkSource, "HTTP://cam/video.mjpg"),
         ("v4l2src device=/dev/video0 ! decodebin", GstreamerSource, "GStreamer"),
         ("synthetic:", SyntheticSource, "synthetic rgb camera, seed 0"),
         ("synthetic:seed=3,fps=9", SyntheticSource, "synthetic rgb camera, seed 3"),
@@ -117,7 +118,7 @@ def test_gstreamer_text_gets_a_sink_that_keeps_only_the_newest_frame():
     (rgb,) = GstreamerSource("videotestsrc ! tee", "rgb").pipelines
     assert rgb.endswith("format=BGR ! appsink drop=true max-buffers=1 sync=false")
     first, second = GstreamerSource("v4l2src ! queue", "thermal").pipelines
-    assert first.startswith("v4l2src ! queue ! video/x-raw,format=GRAY16_LE ! appsink")
+    assert first.startswith("v4l2src ! queue ! identity ! video/x-raw,format=GRAY16_LE ! appsink")
     assert second.startswith("v4l2src ! queue ! videoconvert ! video/x-raw,format=GRAY8 ! appsink")
     own = "videotestsrc ! appsink name=mine"
     assert GstreamerSource(own, "rgb").pipelines == [own]
@@ -128,16 +129,44 @@ def test_gstreamer_text_gets_a_sink_that_keeps_only_the_newest_frame():
     ("pixels", "dtype"), [("GRAY16_LE", "uint16"), ("GRAY8", "uint8"), ("I420", "uint8")]
 )
 def test_gstreamer_keeps_sixteen_bits(pixels, dtype):
-    text = f"videotestsrc num-buffers=3 ! video/x-raw,format={pixels},width=64,height=48 ! queue"
+    text = (
+        f"videotestsrc is-live=true num-buffers=30 ! video/x-raw,format={pixels},width=64,height=48"
+    )
     with parse_source(text, "thermal") as source:
         frame = source.read()
         assert (frame.image.shape, frame.image.dtype.name) == ((48, 64), dtype)
         with pytest.raises(SourceError, match="ended or failed"):
-            [source.read() for _ in range(4)]
+            [source.read() for _ in range(30)]
 
 
-def test_passwords_are_not_shown():
-    assert without_password("rtsp://u:p@h:8554/a/b?token=t#f") == "rtsp://h:8554/a/b"
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://u:secret@h:8554/a/b?token=secret#f", "rtsp://h:8554/a/b"),
+        ("rtsp://u:sec/ret@x@h/a", "rtsp://h/a"),
+        ("a location=rtsp://u:secret@h/1 ! b", "a location=rtsp://h/1 ! b"),
+        ('rtspsrc user-id=u user-pw="my secret" ! a', "rtspsrc user-id=u user-pw=... ! a"),
+        ('a location="http://h/1?pwd=secret" ! b', 'a location="http://h/1" ! b'),
+        ("http://h/user=u_password=secret_channel=1", "http://h/user=u_password=..."),
+        ("a ! video/x-raw,width=64 ! b", "a ! video/x-raw,width=64 ! b"),
+    ],
+)
+def test_passwords_are_not_shown(text, shown):
+    assert without_password(text) == shown
+
+
+def test_no_message_shows_a_password(monkeypatch):
+    monkeypatch.setattr(cameras, "has_gstreamer", lambda: True)
+    source = GstreamerSource("rtspsrc location=rtsp://u:secret@h/1 user-pw=secret ! queue", "rgb")
+    assert "rtsp://h/1" in source.description
+    assert "secret" not in source.description
+    monkeypatch.setattr(cameras, "open_quietly", lambda *_: cv2.VideoCapture())
+    with pytest.raises(SourceError, match=r"does not start.*rtsp://h/1") as caught:
+        source.open()
+    assert "secret" not in str(caught.value)
+    with pytest.raises(SourceError, match="srt://h/1: no such file") as caught:
+        parse_source("srt://u:secret@h/1", "rgb")
+    assert "secret" not in str(caught.value)
 
 
 def test_opening_failures_print_nothing(tmp_path):

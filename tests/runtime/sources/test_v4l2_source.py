@@ -123,6 +123,19 @@ def test_the_drivers_stamp_is_used_where_it_is_on_our_clock(plug, lag_s, clock):
     assert frame.timestamp_s == pytest.approx(expected_s, abs=0.1)
 
 
+def test_a_driver_whose_clock_is_known_keeps_its_stamps(plug):
+    """A frame that waited in the driver for more than a second shows the past, and says so."""
+    capture = plug(FakeCapture([0], np.zeros((24, 32, 3), np.uint8)))
+    source = V4l2Source(0, "rgb")
+    source.open()
+    source.read()
+    capture._lag_s = 1.3
+    assert time.monotonic() - source.read().timestamp_s == pytest.approx(1.3, abs=0.1)
+    assert source.clock == "driver"
+    capture._lag_s = time.monotonic() + 0.01  # a stamp of about 0 is none
+    assert time.monotonic() - source.read().timestamp_s == pytest.approx(0, abs=0.1)
+
+
 def test_unplugging_is_a_failure_not_an_end(plug):
     plug(FakeCapture([0], np.zeros((24, 32, 3), np.uint8), fail_after=2))
     source = V4l2Source(0, "rgb")
