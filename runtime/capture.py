@@ -26,7 +26,8 @@ class Capture:
 
     Attributes:
         captured: Frames read from the source.
-        missed: Frames lost before they reached this process, from jumps of ``Frame.index``.
+        missed: Frames lost before they were read, from jumps of ``Frame.index``; 0 for sources
+            that number frames as they are read.
         health: What the frames of a live source look like.
         error: Why the source failed; None while it works or when it has merely ended.
         done: Whether the source has ended or failed.
@@ -69,6 +70,11 @@ class Capture:
         """Measured frame rate in Hz, smoothed; None before the second frame."""
         return 1.0 / self._interval_s if self._interval_s else None
 
+    def stop(self) -> None:
+        """Ask the thread to end after the frame in hand."""
+        self._stop.set()
+        self.source.interrupt()
+
     def close(self) -> bool:
         """Stop the thread and close the source; ``deliver`` must not block any more.
 
@@ -76,8 +82,7 @@ class Capture:
             False where the driver did not come back within ``JOIN_TIMEOUT_S``; its source is
             then left open, because closing it under a running read can crash the process.
         """
-        self._stop.set()
-        self.source.interrupt()
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(JOIN_TIMEOUT_S)
             if self._thread.is_alive():

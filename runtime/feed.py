@@ -88,12 +88,14 @@ class Feed(ABC):
         rgb: Capture of the RGB source.
         thermal: Capture of the thermal source, or None.
         drops: RGB frames that became no delivery, by cause; the pairer counts its own.
+        thermal_drops: Thermal frames that never reached the pairer, by cause.
     """
 
     def __init__(
         self, rgb: Source, thermal: Source | None, pairer: Pairer | None, watch: ThermalWatch
     ) -> None:
         self.drops: Counter[str] = Counter()
+        self.thermal_drops: Counter[str] = Counter()
         self.pairer = pairer
         self._watch = watch
         self._condition = threading.Condition()
@@ -134,6 +136,8 @@ class Feed(ABC):
         Returns:
             One line for each driver that did not come back.
         """
+        for capture in self.captures:
+            capture.stop()
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -271,13 +275,14 @@ class RecordedFeed(Feed):
 
     def _capture(self, source: Source) -> Capture:
         modality = source.modality
+        drops = self.drops if modality == "rgb" else self.thermal_drops
 
         def deliver(frame: Frame) -> None:
             with self._condition:
                 while self._slots[modality] is not None and not self._closed:
                     self._condition.wait()
                 if self._closed:
-                    self.drops["at_stop"] += modality == "rgb"
+                    drops["at_stop"] += 1
                     return
                 self._slots[modality] = frame
                 self._condition.notify_all()
@@ -309,6 +314,7 @@ class RecordedFeed(Feed):
         waiting = self.pairer.waiting if self.pairer is not None else 0
         notes = super().close()
         self.drops["at_stop"] += waiting + (self._slots["rgb"] is not None)
+        self.thermal_drops["at_stop"] += self._slots["thermal"] is not None
         return notes
 
     def _step(self) -> Delivery | None:

@@ -168,11 +168,6 @@ class Pairer:
         """Whether ``next`` can only go on with another thermal frame (recordings)."""
         return bool(self._rgb) and not self._thermal_known(self._rgb[0])
 
-    @property
-    def wants_rgb(self) -> bool:
-        """Whether ``next`` can only go on with another RGB frame (recordings)."""
-        return not self._rgb_ended and not self.wants_thermal
-
     def next(self) -> Pair | None:
         """Return the next decided RGB frame, alone or paired; None while undecided."""
         if not self._rgb:

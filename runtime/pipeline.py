@@ -154,8 +154,10 @@ class Pipeline:
         lost = delivery.thermal_lost
         if lost is None or self._policy != "stop":
             return None
-        thermal = self._feed.thermal
-        if thermal is not None and thermal.done and thermal.error is None and thermal.captured:
+        thermal, pairer = self._feed.thermal, self._feed.pairer
+        assert thermal is not None
+        assert pairer is not None
+        if pairer.thermal_ended and thermal.error is None and thermal.captured:
             return f"the thermal source {lost}"
         self._feed.drops["at_stop"] += 1
         raise SourceError(

@@ -40,8 +40,9 @@ class CameraSummary:
         clock: Who stamped the frames: ``driver``, ``arrival`` or ``media``.
         fps: Measured frame rate in Hz.
         captured: Frames that reached this process.
-        missed: Frames lost before, by the jumps of their numbers.
-        drops: Frames without a part in any result, by cause.
+        missed: Frames lost before, by the jumps of their numbers, where the source numbers them.
+        drops: By cause, rgb: frames that became no result; thermal: frames that became no RGB
+            frame's partner.
         faults: Frames that were black, frozen or NaN.
     """
 
@@ -94,11 +95,15 @@ class RunSummary:
 
 
 def camera_summaries(feed: Feed) -> dict[str, CameraSummary]:
-    """Return the books of both cameras; what was captured is used or in ``drops``."""
+    """Return the books of both cameras.
+
+    An RGB frame that was captured is a result or in ``drops``; a thermal frame is part of a pair
+    (a pair that is dropped is counted with its RGB frame) or in ``drops``.
+    """
     summaries: dict[str, CameraSummary] = {}
     for capture in feed.captures:
         name = capture.source.modality
-        drops = dict(feed.drops) if name == "rgb" else {}
+        drops = dict(feed.drops if name == "rgb" else feed.thermal_drops)
         if feed.pairer is not None:
             # The feed says in more detail what became of unmatched RGB frames.
             for (stream, cause), number in feed.pairer.counts.items():

@@ -38,7 +38,6 @@ class Histogram:
 
     def __init__(self) -> None:
         self.count = 0
-        self.sum_ms = 0.0
         self.max_ms = 0.0
         self._bins = [0] * _BINS
 
@@ -48,7 +47,6 @@ class Histogram:
             return
         value_ms = max(0.0, value_ms)
         self.count += 1
-        self.sum_ms += value_ms
         self.max_ms = max(self.max_ms, value_ms)
         place = math.log(max(value_ms, _LEAST_MS) / _LEAST_MS) / math.log(_RATIO)
         self._bins[min(int(place), _BINS - 1)] += 1

@@ -59,18 +59,19 @@ def play_live(pairer, rgb, thermal):
 def play_recorded(pairer, rgb, thermal):
     """Pull from both streams only what the pairer asks for."""
     streams = {"rgb": iter(rgb), "thermal": iter(thermal)}
-    out = []
+    out, rgb_ended = [], False
     for _ in range(4 * (len(rgb) + len(thermal)) + 8):
         if (pair := pairer.next()) is not None:
             out.append(pair)
             continue
         if pairer.wants_thermal:
             kind, add, end = "thermal", pairer.add_thermal, pairer.end_thermal
-        elif pairer.wants_rgb:
-            kind, add, end = "rgb", pairer.add_rgb, pairer.end_rgb
-        else:
+        elif rgb_ended:
             break
+        else:
+            kind, add, end = "rgb", pairer.add_rgb, pairer.end_rgb
         frame = next(streams[kind], None)
+        rgb_ended = rgb_ended or (kind == "rgb" and frame is None)
         end() if frame is None else add(frame)
     else:
         pytest.fail("the pairer neither decided nor asked for a frame")

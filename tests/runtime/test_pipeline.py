@@ -121,6 +121,14 @@ def test_limits():
     check_books(summary)
 
 
+def test_a_limit_stops_both_recordings_and_counts_what_was_read_ahead():
+    summary, _, results = run(*recorded(50), limits=RunLimits(frames=7))
+    thermal = summary.cameras["thermal"]
+    assert thermal.captured == len({r.thermal_index for r in results}) + sum(thermal.drops.values())
+    assert set(thermal.drops) <= {"at_stop", "unused"}
+    assert thermal.captured <= 10, "nothing is read on after the end"
+
+
 def test_stop_from_outside_is_quick_and_clean():
     stop, sink = threading.Event(), ListSink()
     threading.Timer(0.2, stop.set).start()
@@ -138,6 +146,23 @@ def test_policy_stop_ends_with_a_recording():
     assert error is None
     assert summary.end == "the thermal source ended after 10 frames"
     assert [r.index for r in results] == list(range(10))
+    check_books(summary)
+
+
+def test_policy_stop_fails_with_a_long_gap_in_a_recording():
+    """The last frame comes 0.9 s after the gap began, and its reader is done long before."""
+
+    class Gap(FakeSource):
+        def read(self):
+            frame = super().read()
+            return self.read() if frame is not None and 30 <= frame.index < 119 else frame
+
+    rgb = FakeSource(live=False, fps=100, count=120)
+    thermal = Gap("thermal", live=False, fps=100, count=120)
+    summary, error, results = run(rgb, thermal, tolerance_ms=5)
+    assert "thermal camera gave no frame within the tolerance for" in str(error)
+    assert summary.end == "an error"
+    assert [r.index for r in results] == list(range(30))
     check_books(summary)
 
 

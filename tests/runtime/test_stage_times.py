@@ -18,7 +18,6 @@ def test_percentiles_within_two_percent(seed):
         )
     assert histogram.max_ms == values.max()
     assert histogram.percentile(100) <= values.max()
-    assert histogram.sum_ms == pytest.approx(values.sum())
 
 
 def test_extremes():
