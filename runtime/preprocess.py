@@ -1,13 +1,16 @@
 """One image to exactly what the graph takes: the same for training, parity and the device.
 
-Order of steps: validate, map thermal and depth to 0..1 at the camera's own resolution, resize to
-the model's size by stretching, put the colours in RGB order, lay out.  Thermal is mapped before
-it is resized because its percentiles then are those of what the camera saw, the same for every
-model size, and because a dead pixel is clipped before it could bleed into its neighbours.
+Order of steps: validate, map thermal and depth to 0..1 at the resolution given, resize to the
+model's size by stretching, put the colours in RGB order, lay out.  The resolution is the camera's
+own, or that of the RGB frame where registration has warped the thermal frame into its view, as in
+training.  Thermal is mapped before it is resized because its percentiles then are the same for
+every model size, and because a dead pixel is clipped before the resize could bleed it into its
+neighbours.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import cv2
@@ -16,7 +19,7 @@ import numpy.typing as npt
 
 from differseg.errors import InputError
 from differseg.manifest import InputSpec, ThermalPolicy
-from differseg.runtime.thermal import ThermalMapper, percentile_range
+from differseg.runtime.thermal import ThermalMapper, new_histogram, percentile_range
 
 ColorOrder = Literal["RGB", "BGR"]
 
@@ -96,6 +99,7 @@ class InputPreparer:
         self._swap = color_order == "BGR"
         self._mapped = np.empty((0, 0), np.float32)
         self._resized = np.empty((0, 0), np.float32)
+        self._histogram = new_histogram() if spec.modality == "depth" else None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -169,12 +173,14 @@ class InputPreparer:
         if self.mapper is not None:
             self.mapper.map(image, timestamp_s, out=self._mapped)
         else:
-            map_depth(image, out=self._mapped)
+            map_depth(image, out=self._mapped, histogram=self._histogram)
         target = out[0, 0] if self.spec.layout == "NCHW" else out[0, :, :, 0]
         if target.dtype == np.float32 and target.flags.c_contiguous:
             resize(self._mapped, self.size_hw, out=target)
         else:
-            np.copyto(target, resize(self._mapped, self.size_hw), casting="unsafe")
+            self._resized = _buffer(self._resized, self.size_hw, np.float32)
+            resize(self._mapped, self.size_hw, out=self._resized)
+            np.copyto(target, self._resized, casting="unsafe")
 
 
 def prepare_input(
@@ -208,7 +214,9 @@ def prepare_input(
 
 
 def map_depth(
-    image: npt.NDArray[Any], out: npt.NDArray[np.float32] | None = None
+    image: npt.NDArray[Any],
+    out: npt.NDArray[np.float32] | None = None,
+    histogram: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Map a depth or disparity image to 0..1; stored direction (near dark or bright) is kept.
 
@@ -219,6 +227,7 @@ def map_depth(
     Args:
         image: (H, W) uint8, uint16, float32 or float64.
         out: (H, W) float32 buffer; a new array when None.
+        histogram: Buffer for :func:`percentile_range`; a new one when None.
 
     Raises:
         InputError: Floating point outside 0..1.
@@ -226,10 +235,12 @@ def map_depth(
     if out is None:
         out = np.empty(image.shape, np.float32)
     if image.dtype == np.uint8:
-        np.multiply(image, np.float32(1 / 255), out=out, dtype=np.float32)
+        np.copyto(out, image)
+        np.multiply(out, np.float32(1 / 255), out=out)
     elif image.dtype == np.uint16:
-        low, high = percentile_range(image, 1.0, 99.0)
-        np.subtract(image, np.float32(low), out=out, dtype=np.float32)
+        low, high = percentile_range(image, 1.0, 99.0, histogram)
+        np.copyto(out, image)
+        np.subtract(out, np.float32(low), out=out)
         np.multiply(out, np.float32(1.0 / max(high - low, 1.0)), out=out)
         np.clip(out, 0.0, 1.0, out=out)
     else:
@@ -269,12 +280,12 @@ def check_image(modality: str, image: Any) -> npt.NDArray[Any]:
         raise InputError(f"{modality}: expected an image {expected}, got {got}{hint}")
     if image.size == 0:
         raise InputError(f"{modality}: the image is empty: expected {expected}, got {got}")
-    if image.dtype.kind == "f":
+    # The extremes tell NaN and infinity without a boolean image; it is made to count them only.
+    if image.dtype.kind == "f" and not all(map(math.isfinite, (image.min(), image.max()))):
         bad = int(image.size - np.count_nonzero(np.isfinite(image)))
-        if bad:
-            raise InputError(
-                f"{modality}: {bad} of {image.size} values are NaN or infinite; expected {expected}"
-            )
+        raise InputError(
+            f"{modality}: {bad} of {image.size} values are NaN or infinite; expected {expected}"
+        )
     if image.dtype.name not in _DTYPES[modality]:
         raise InputError(f"{modality}: expected an image {expected}, got {got}")
     return image

@@ -29,7 +29,10 @@ _LEAST_VALID = 0.01
 
 
 def percentile_range(
-    image: npt.NDArray[Any], low_percentile: float, high_percentile: float
+    image: npt.NDArray[Any],
+    low_percentile: float,
+    high_percentile: float,
+    histogram: npt.NDArray[np.float32] | None = None,
 ) -> tuple[float, float]:
     """Return two percentiles of an integer image, in counts, from its full histogram.
 
@@ -42,22 +45,32 @@ def percentile_range(
         image: (H, W) uint8 or uint16, counts.
         low_percentile: 0..100.
         high_percentile: 0..100, above ``low_percentile``.
+        histogram: (65536, 1) float32 buffer to count in; a new one when None.
     """
     codes = 256 if image.dtype == np.uint8 else 65536
-    histogram = cv2.calcHist([image], [0], None, [codes], [0, codes]).ravel()
+    if histogram is None:
+        histogram = new_histogram()
+    cv2.calcHist([image], [0], None, [codes], [0, codes], hist=histogram[:codes])
+    histogram = histogram[:codes, 0]
     first, last = histogram[0], histogram[-1]
     histogram[0] = histogram[-1] = 0.0
     total = image.size - float(first) - float(last)
     if total < _LEAST_VALID * image.size:
         histogram[0], histogram[-1] = first, last
         total = float(image.size)
-    # Blocks first, then one block: two short sums instead of one over 65536 codes.
+    # Blocks first, then one block: two short sums instead of one over 65536 codes.  Counts are
+    # whole numbers, which float32 adds exactly; a sum in float64 would copy all of them first.
     blocks = histogram.reshape(-1, 256)
-    below = np.cumsum(blocks.sum(axis=1, dtype=np.float64))
+    below = np.cumsum(blocks.sum(axis=1), dtype=np.float64)
     return (
         _code_at(blocks, below, total * low_percentile / 100),
         _code_at(blocks, below, total * high_percentile / 100),
     )
+
+
+def new_histogram() -> npt.NDArray[np.float32]:
+    """Return a buffer for :func:`percentile_range`."""
+    return np.empty((65536, 1), np.float32)
 
 
 def _code_at(blocks: npt.NDArray[Any], below: npt.NDArray[Any], rank: float) -> float:
@@ -102,6 +115,7 @@ class ThermalMapper:
         self._state_s = 0.0
         self._state_dtype: np.dtype[Any] | None = None
         self._plausible = False
+        self._histogram = new_histogram()
 
     def reset(self) -> None:
         """Forget the remembered range, for the next stream."""
@@ -132,7 +146,8 @@ class ThermalMapper:
         if out is None:
             out = np.empty(image.shape, np.float32)
         # Subtract first: offsets near 30000 would cost float32 digits if scaled before.
-        np.subtract(image, np.float32(low), out=out, dtype=np.float32)
+        np.copyto(out, image)
+        np.subtract(out, np.float32(low), out=out)
         np.multiply(out, np.float32(1.0 / (high - low)), out=out)
         np.clip(out, 0.0, 1.0, out=out)
         if self.policy.kind == "fixed" and not self._plausible:
@@ -151,7 +166,9 @@ class ThermalMapper:
             )
             self._plausible = True
             return 0.0, 255.0
-        low, high = percentile_range(image, self.policy.low_percentile, self.policy.high_percentile)
+        low, high = percentile_range(
+            image, self.policy.low_percentile, self.policy.high_percentile, self._histogram
+        )
         if timestamp_s is not None:
             low, high = self._smooth(low, high, timestamp_s, image.dtype)
         least = MIN_SPAN_U8 if image.dtype == np.uint8 else max(self.policy.min_span_ck, 1.0)
