@@ -29,6 +29,10 @@ class Augmentation:
     """Probability of a mirror image."""
     smallest_crop: float = 0.5
     """Smallest share of each side that a crop keeps; 1 keeps the whole picture."""
+    largest_crop: float = 1.4
+    """Largest crop, as a share of each side: a third of the crops reach beyond the picture, up to
+    this, so that a network also sees scenes smaller than whole pictures show them.  Outside, images
+    mirror and the mask is ignored; 1 keeps every crop inside."""
     aspect: float = 0.15
     """Largest relative stretch of a crop's aspect."""
     rotate: float = 0.25
@@ -36,9 +40,9 @@ class Augmentation:
     rotate_deg: float = 5.0
     """Largest rotation in degrees."""
     misregister: float = 0.5
-    """Probability that the second modality is shifted a little against RGB and mask."""
+    """Probability that the second modality is moved a little against RGB and mask."""
     misregister_px: float = 3.0
-    """Largest such shift in pixels of a 640 pixel wide picture."""
+    """Farthest that this moves any pixel, in pixels of a 640 pixel wide picture."""
     color: float = 0.8
     """Probability of another exposure, contrast, saturation and white balance of RGB."""
     color_noise: float = 0.3
@@ -49,7 +53,7 @@ class Augmentation:
     """Probability of noise or blur in thermal."""
 
 
-NONE = Augmentation(0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+NONE = Augmentation(0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """Changes nothing but the size."""
 
 
@@ -85,19 +89,51 @@ def fit(planes: Planes, size_hw: tuple[int, int]) -> Planes:
 def crop_and_flip(
     planes: Planes, size_hw: tuple[int, int], options: Augmentation, rng: np.random.Generator
 ) -> Planes:
-    """Cut one rectangle out of every plane, stretch it to ``size_hw``, and perhaps mirror it."""
+    """Cut one rectangle out of every plane, stretch it to ``size_hw``, and perhaps mirror it.
+
+    A side of the rectangle that is longer than the picture's lies around the picture.
+    """
     height, width = next(iter(planes.values())).shape[:2]
-    share = rng.uniform(options.smallest_crop, 1.0)
+    share = _share(rng.uniform(), options)
     stretch = np.exp(rng.uniform(-options.aspect, options.aspect) / 2)
-    crop_h = int(np.clip(round(height * share * stretch), 1, height))
-    crop_w = int(np.clip(round(width * share / stretch), 1, width))
+    most = 1.0 if share <= 1 else options.largest_crop
     at = rng.uniform(size=2)
-    top, left = round(at[0] * (height - crop_h)), round(at[1] * (width - crop_w))
-    cut = {name: plane[top : top + crop_h, left : left + crop_w] for name, plane in planes.items()}
-    fitted = fit(cut, size_hw)
+    rows, above, below = _window(height, size_hw[0], min(share * stretch, most), at[0])
+    columns, left, right = _window(width, size_hw[1], min(share / stretch, most), at[1])
+    cut = {name: plane[rows, columns] for name, plane in planes.items()}
+    fitted = fit(cut, (size_hw[0] - above - below, size_hw[1] - left - right))
+    if above or below or left or right:
+        for name, plane in fitted.items():
+            border = cv2.BORDER_CONSTANT if name == "mask" else cv2.BORDER_REFLECT_101
+            fitted[name] = cv2.copyMakeBorder(
+                plane, above, below, left, right, border, value=(IGNORE, 0, 0, 0)
+            )
     if rng.uniform() < options.flip:
         fitted = {name: np.ascontiguousarray(plane[:, ::-1]) for name, plane in fitted.items()}
     return fitted
+
+
+def _share(drawn: float, options: Augmentation) -> float:
+    """Turn a number in 0..1 into a crop's share: below 1 or, for a third of them, above."""
+    above = 1 / 3 if options.largest_crop > 1 else 0.0
+    if drawn < 1 - above:
+        return options.smallest_crop + (1 - options.smallest_crop) * drawn / (1 - above)
+    return 1 + (options.largest_crop - 1) * (drawn - (1 - above)) / above
+
+
+def _window(length_px: int, out_px: int, share: float, at: float) -> tuple[slice, int, int]:
+    """Place a crop along one side.
+
+    Returns:
+        What it shows of the picture, and how many of its ``out_px`` lie before and behind that.
+    """
+    if share <= 1:
+        kept = max(1, round(length_px * share))
+        first = round(at * (length_px - kept))
+        return slice(first, first + kept), 0, 0
+    outside = out_px - max(1, round(out_px / share))
+    before = round(at * outside)
+    return slice(0, length_px), before, outside - before
 
 
 def rotate(planes: Planes, options: Augmentation, rng: np.random.Generator) -> Planes:
@@ -117,19 +153,24 @@ def rotate(planes: Planes, options: Augmentation, rng: np.random.Generator) -> P
 
 
 def misregister(planes: Planes, options: Augmentation, rng: np.random.Generator) -> Planes:
-    """Shift and scale the modalities beside RGB a little, as an imperfect registration would."""
+    """Shift and scale the modalities beside RGB a little, as an imperfect registration would.
+
+    Shift and scale together move a corner, which they move farthest, by the limit at most.
+    """
     wanted = rng.uniform() < options.misregister
     shift = rng.uniform(-1, 1, 2)
-    scale = 1 + rng.uniform(-1, 1) * 0.002 * options.misregister_px
+    spread = 0.8 * rng.uniform(-1, 1)
     others = [name for name in planes if name in ("thermal", "depth", "flow")]
     if not wanted or options.misregister_px == 0 or not others:
         return dict(planes)
     height, width = planes[others[0]].shape[:2]
-    limit = options.misregister_px * width / 640
+    limit_px = options.misregister_px * width / 640
+    unit_px = limit_px / max(1.0, np.hypot(*shift) + abs(spread))
+    scale = 1 + spread * unit_px / max(1.0, np.hypot(width - 1, height - 1) / 2)
     matrix = np.array(
         [
-            [scale, 0, shift[0] * limit + (1 - scale) * (width - 1) / 2],
-            [0, scale, shift[1] * limit + (1 - scale) * (height - 1) / 2],
+            [scale, 0, shift[0] * unit_px + (1 - scale) * (width - 1) / 2],
+            [0, scale, shift[1] * unit_px + (1 - scale) * (height - 1) / 2],
         ]
     )
     moved = dict(planes)

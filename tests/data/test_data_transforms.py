@@ -72,6 +72,63 @@ def test_flip_mirrors_all_planes(seed: int) -> None:
         np.testing.assert_array_equal(out[name], plane[:, ::-1])
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_without_zooming_out_crops_stay_inside(seed: int) -> None:
+    options = dataclasses.replace(ALWAYS, rotate=0, largest_crop=1)
+    out = crop_and_flip(pattern(), (96, 128), options, np.random.default_rng(seed))
+    assert set(np.unique(out["mask"])) <= {0, 1}
+
+
+def test_a_third_of_the_crops_reach_beyond_the_picture() -> None:
+    options = dataclasses.replace(NONE, smallest_crop=0.5, largest_crop=1.4)
+    planes = {"mask": np.ones((60, 80), np.uint8)}
+    outs = [
+        crop_and_flip(planes, (60, 80), options, np.random.default_rng(seed))["mask"]
+        for seed in range(1000)
+    ]
+    beyond = [out for out in outs if (out == 255).any()]
+    assert len(beyond) / len(outs) == pytest.approx(1 / 3, abs=0.03)
+    shown = [np.argwhere(out == 1) for out in beyond]
+    sides = np.array([(np.ptp(at, axis=0) + 1) / (60, 80) for at in shown])
+    assert (sides >= 1 / 1.4 - 0.02).all()
+    assert sides.min() < 0.75
+    np.testing.assert_allclose(sides[:, 0], sides[:, 1], atol=0.03)
+    firsts = np.array([at.min(axis=0) for at in shown])
+    assert (firsts == 0).any()
+    assert (firsts > (10, 14)).any(axis=0).all()
+
+
+@pytest.mark.parametrize("largest", [1.4, 9.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_around_the_picture_images_mirror_and_labels_are_ignored(largest: float, seed: int) -> None:
+    options = dataclasses.replace(NONE, largest_crop=largest)
+    planes = pattern()
+    planes["thermal"] = np.random.default_rng(0).random((96, 128), np.float32)
+    planes["depth"] = planes["thermal"].copy()
+    planes["flow"] = np.random.default_rng(1).integers(0, 256, (96, 128, 3), np.uint8)
+    out = crop_and_flip(planes, (64, 80), options, np.random.default_rng(seed))
+    shown = np.argwhere(out["mask"] != 255)
+    (top, left), (bottom, right) = shown.min(axis=0), shown.max(axis=0) + 1
+    picture = fit(planes, (bottom - top, right - left))
+    around = ((top, 64 - bottom), (left, 80 - right))
+    for name, plane in picture.items():
+        assert out[name].dtype == planes[name].dtype
+        if name != "mask":
+            pad = (*around, (0, 0))[: plane.ndim]
+            np.testing.assert_array_equal(out[name], np.pad(plane, pad, mode="reflect"))
+    np.testing.assert_array_equal(out["mask"], np.pad(picture["mask"], around, constant_values=255))
+
+
+@pytest.mark.parametrize("largest", [1.0, 1.4])
+def test_every_sample_draws_the_same_number_of_values(largest: float) -> None:
+    options = dataclasses.replace(ALWAYS, largest_crop=largest, flip=0.5, rotate=0.5)
+    for seed in range(12):
+        rng, other = np.random.default_rng(seed), np.random.default_rng(seed)
+        augment(pattern(), (48, 64), options, rng)
+        augment(pattern(), (48, 64), NONE, other)
+        assert rng.bit_generator.state == other.bit_generator.state
+
+
 def test_rotation_ignores_the_corners() -> None:
     options = dataclasses.replace(NONE, rotate=1, rotate_deg=5)
     out = rotate(pattern(), options, np.random.default_rng(1))
@@ -95,6 +152,19 @@ def test_misregistration_moves_thermal_alone_and_little() -> None:
     np.testing.assert_array_equal(out["mask"], planes["mask"])
     assert (out["thermal"] != planes["thermal"]).any()
     assert overlap(out)[1] > 0.6
+
+
+def test_misregistration_moves_nothing_farther_than_it_says() -> None:
+    options = dataclasses.replace(NONE, misregister=1, misregister_px=8)
+    y, x = np.mgrid[:480, :640].astype(np.float32)
+    farthest = []
+    for seed in range(40):
+        out = misregister({"thermal": x, "depth": y}, options, np.random.default_rng(seed))
+        moved = np.hypot(out["thermal"] - x, out["depth"] - y)
+        farthest.append(moved.max())
+    assert max(farthest) < 8 * 1.02 + 0.1  # the map is sampled to 1/32 pixel
+    assert max(farthest) > 7
+    assert min(farthest) < 5
 
 
 def test_none_only_stretches() -> None:
