@@ -2,8 +2,9 @@
 
 A verb is a dataclass of options and a function that takes it.  A field becomes a ``--flag``; the
 string under the field (an attribute docstring) is its help text; ``metadata`` may hold
-``positional=True``, ``short="-o"``, ``metavar`` or ``repeat=True``.  Unknown flags are refused
-with the nearest match, and every mistake is one line, never a usage dump.
+``positional=True``, ``short="-o"``, ``metavar`` or ``repeat=True``.  A ``bool`` that is True or
+None when not given has a ``--flag`` and a ``--no-flag``.  Unknown flags are refused with the
+nearest match, and every mistake is one line, never a usage dump.
 """
 
 from __future__ import annotations
@@ -113,10 +114,8 @@ def _add(
     flags = [*([meta["short"]] if "short" in meta else []), "--" + field.name.replace("_", "-")]
     settings["dest"] = field.name
     if kind is bool:
-        if field.default is True:
-            settings["action"] = argparse.BooleanOptionalAction
-        else:
-            settings["action"] = "store_true"
+        switch = argparse.BooleanOptionalAction if field.default is not False else "store_true"
+        settings["action"] = switch
     else:
         settings["required"] = required
     parser.add_argument(*flags, **settings)

@@ -52,6 +52,9 @@ class Sample(Base):
     checks: bool = True
     """Run the checks."""
 
+    freeze: bool | None = None
+    """Hold still; decided by the rest when not given."""
+
 
 def test_defaults_are_the_dataclass():
     assert parse(Sample, [], "do") == Sample()
@@ -67,6 +70,13 @@ def test_every_kind_of_field():
     assert got == Sample(
         3, Path("m.onnx"), Path("out"), (96, 128), "exact", ("a", "b"), True, False
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [("", None), ("--freeze", True), ("--no-freeze", False)]
+)
+def test_a_switch_of_three_states(line, expected):
+    assert parse(Sample, line.split(), "do").freeze is expected
 
 
 def test_help_comes_from_the_strings_under_the_fields():
