@@ -26,6 +26,7 @@ from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
 from differseg.models.registry import create_model, shipped_weights
+from differseg.provenance import TrainingRecord
 from differseg.schema import from_plain, parse_json, to_plain
 
 __all__ = [
@@ -49,7 +50,8 @@ class CheckpointInfo:
     """What a checkpoint says of itself.
 
     ``create_model(model, **config)`` rebuilds the network; ``thermal_policy`` is what mapped
-    thermal images in training; ``trained_on`` names the data.
+    thermal images in training; ``trained_on`` names the data in words and ``training`` for
+    programs (None in files that were written before it was kept).
     """
 
     schema: int
@@ -57,6 +59,7 @@ class CheckpointInfo:
     config: dict[str, Any] = field(default_factory=dict)
     thermal_policy: ThermalPolicy | None = None
     trained_on: str | None = None
+    training: TrainingRecord | None = None
 
 
 def save_checkpoint(
@@ -67,24 +70,25 @@ def save_checkpoint(
     Args:
         path: Ends in ``.safetensors``; its folder is made when absent.
         model: The network; its ``spec`` goes into the file.
-        extra: ``thermal_policy`` (the policy as JSON) and ``trained_on`` enter the file's
-            :class:`CheckpointInfo`; other entries are stored beside it as they are.
+        extra: ``thermal_policy`` and ``training`` (both as JSON) and ``trained_on`` enter the
+            file's :class:`CheckpointInfo`; other entries are stored beside it as they are.
 
     Raises:
         InputError: Another suffix.
         CheckpointError: The file cannot be written.
-        ManifestError: ``thermal_policy`` is not a policy.
+        ManifestError: ``thermal_policy`` is not a policy, or ``training`` not a record.
     """
     path, others = Path(path), dict(extra or {})
     if path.suffix != ".safetensors":
         raise InputError(f"checkpoint {path}: checkpoints are written as .safetensors")
-    policy = others.pop("thermal_policy", None)
+    policy, training = others.pop("thermal_policy", None), others.pop("training", None)
     info = CheckpointInfo(
         schema=SCHEMA,
         model=model.spec.name,
         config=model.spec.config,
         thermal_policy=from_plain(ThermalPolicy, json.loads(policy)) if policy else None,
         trained_on=others.pop("trained_on", None),
+        training=from_plain(TrainingRecord, json.loads(training)) if training else None,
     )
     metadata = {**others, METADATA_KEY: json.dumps(to_plain(info))}
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
