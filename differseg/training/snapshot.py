@@ -6,6 +6,7 @@ elsewhere cannot run code.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import IO, Any
 
 import torch
 
-from differseg.errors import CheckpointError
+from differseg.errors import CheckpointError, InputError
 
 SNAPSHOT_SCHEMA = 1
 """Version of the snapshot's layout; a reader refuses any other."""
@@ -30,18 +31,40 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     Args:
         path: The file's final place.
         write: Called with the open binary file.
+
+    Raises:
+        InputError: The file cannot be written; the old one is still there, and what was written
+            of the new one is gone.
     """
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({cause.strerror or cause}); make room or see to the "
+            "permissions, then repeat the command: a run goes on from its last snapshot"
+        ) from None
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return the system's error at the root; torch puts one of its own on top of it."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def random_state() -> dict[str, Any]:

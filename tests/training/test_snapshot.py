@@ -9,7 +9,7 @@ from typing import IO
 import pytest
 import torch
 
-from differseg.errors import CheckpointError
+from differseg.errors import CheckpointError, InputError
 from differseg.training.snapshot import (
     random_state,
     read_snapshot,
@@ -27,11 +27,43 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         file.write(b"ne")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"file: cannot be written \(disk full\); make room"):
         write_atomically(path, fail)
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
     write_atomically(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"new"
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_snapshot(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    write_snapshot(path, {"x": torch.zeros(3)})
+    (tmp_path / "last.pt.partial").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"last\.pt: cannot be written \(No space left") as caught:
+        write_snapshot(path, {"x": torch.zeros(100_000)})
+    assert "\n" not in str(caught.value)
+    assert len(read_snapshot(path)["x"]) == 3
+    with pytest.raises(InputError, match="cannot be written"):
+        write_snapshot(tmp_path / "nowhere" / "last.pt", {})
+
+
+def test_a_full_disk_under_an_error_of_torch_is_seen(tmp_path: Path) -> None:
+    def fail(file: IO[bytes]) -> None:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            raise RuntimeError("[enforce fail at inline_container.cc:672]")  # noqa: B904
+
+    with pytest.raises(InputError, match="No space left on device"):
+        write_atomically(tmp_path / "last.pt", fail)
+
+
+def test_another_error_while_writing_is_not_called_a_full_disk(tmp_path: Path) -> None:
+    def fail(file: IO[bytes]) -> None:
+        raise RuntimeError("a worker was killed")
+
+    with pytest.raises(RuntimeError, match="a worker was killed"):
+        write_atomically(tmp_path / "file", fail)
 
 
 def test_random_state_continues_the_same_numbers(tmp_path: Path) -> None:
