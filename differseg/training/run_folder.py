@@ -2,30 +2,30 @@
 
 ``config.json`` (what was asked for), ``environment.json`` (one entry per start: versions, device,
 threads, commit), ``metrics.jsonl`` (one line per epoch), ``last.pt`` (snapshot),
-``best.safetensors`` (averaged weights of the best epoch) and ``pictures/epoch_003.jpg``.
-Drawn synthetic scenes may lie beside them and are kept by a restart.
+``best.safetensors`` (averaged weights of the best epoch), ``pictures/epoch_003.jpg`` and
+``run.lock``.  Drawn synthetic scenes may lie beside them and are kept by a restart, as is every
+file of another name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import time
-from importlib import metadata
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import differseg
 from differseg.errors import InputError
+from differseg.training.environment import describe_environment
+from differseg.training.run_lock import run_lock
 from differseg.training.snapshot import PARTIAL_SUFFIX, write_atomically
 
-_PACKAGES = ("torch", "numpy", "opencv-python-headless", "opencv-python", "safetensors", "timm")
+NOTES = "notes"
+"""Entry of ``config.json`` that informs a person and plays no part in going on with a run."""
+
+_PICTURE = re.compile(r"epoch_\d{3,}\.jpg")
 
 
 class RunFolder:
@@ -43,12 +43,13 @@ class RunFolder:
         self.snapshot = path / "last.pt"
         self.best = path / "best.safetensors"
         self.pictures = path / "pictures"
+        self._lock = path / "run.lock"
 
     def find(self, config: dict[str, Any], restart: bool = False) -> bool:
         """Look for a run to go on with; nothing is written.
 
         Args:
-            config: What defines the run, as plain JSON values.
+            config: What defines the run, as plain JSON values; ``notes`` in it are not compared.
             restart: Do not go on with what is there, whatever its configuration.
 
         Returns:
@@ -56,45 +57,124 @@ class RunFolder:
 
         Raises:
             InputError: The folder holds a run with another configuration (the fields are named),
-                or files that no run wrote.
+                results of a run without its snapshot, or files that no run wrote.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"--out {self.path}: this is a file; give a folder")
-        if not self.config.exists() and self.path.exists() and any(self.path.iterdir()):
+        with self._system_errors("read"):
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"--out {self.path}: this is a file; give a folder")
+            others = (
+                [p for p in self.path.iterdir() if p != self._lock] if self.path.exists() else []
+            )
+            if not others:
+                return False
+            earlier = self._read_config()
+            if restart:
+                return False
+            if not self.snapshot.exists():
+                self._require_no_results()
+                return False
+        self._compare(earlier, config)
+        return True
+
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Make the folder and keep other runs out of it inside the block.
+
+        Yields:
+            Whether others are kept out; False where the file system has no locks.
+
+        Raises:
+            InputError: Another run is at work here, or the folder cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            with self._system_errors("written"):
+                self.path.mkdir(parents=True, exist_ok=True)
+                locked = stack.enter_context(run_lock(self._lock))
+            yield locked
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Make the folder ready for a new run; what an earlier run wrote there is deleted.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        with self._system_errors("written"):
+            for file in (self.snapshot, self.best, self.metrics, self.environment):
+                file.unlink(missing_ok=True)
+            for picture in self._pictures():
+                picture.unlink()
+            self._write_json(self.config, config)  # last: by it the folder is known as a run's
+
+    def tidy(self) -> None:
+        """Remove what a kill may have left half done, and make the folder of pictures.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        with self._system_errors("written"):
+            self.pictures.mkdir(exist_ok=True)
+            for file in (self.config, self.environment, self.metrics, self.snapshot):
+                file.with_name(file.name + PARTIAL_SUFFIX).unlink(missing_ok=True)
+            for leftover in self.path.glob(f".{self.best.name}.*.tmp"):
+                leftover.unlink()
+
+    def add_start(self, entry: dict[str, Any]) -> None:
+        """Add this start's environment to ``environment.json``.
+
+        Raises:
+            InputError: The file cannot be read or written.
+        """
+        starts: Any = []
+        if self.environment.exists():
+            starts = self._read_json(self.environment).get("starts")
+            if not isinstance(starts, list):
+                raise InputError(f"{self.environment}: not written by a run; move it away")
+        document = {"starts": [*starts, {**describe_environment(), **entry}]}
+        self._write_json(self.environment, document)
+
+    def write_metrics(self, history: list[dict[str, Any]]) -> None:
+        """Write one line per epoch; whole each time, so that a resumed run has no double lines."""
+        text = "".join(json.dumps(line) + "\n" for line in history)
+        write_atomically(self.metrics, lambda file: file.write(text.encode()))
+
+    def picture(self, epoch: int) -> Path:
+        """Return the path of an epoch's picture grid (epochs count from 1, 0 is the start)."""
+        return self.pictures / f"epoch_{epoch:03d}.jpg"
+
+    def _pictures(self) -> list[Path]:
+        if not self.pictures.is_dir():
+            return []
+        return [path for path in self.pictures.iterdir() if _PICTURE.fullmatch(path.name)]
+
+    def _read_config(self) -> dict[str, Any]:
+        """Return ``config.json`` of a run, or say that there is none in a folder in use."""
+        if not self.config.exists():
             raise InputError(
                 f"--out {self.path}: the folder holds files but no run (no config.json); "
                 "give a new folder, or empty this one"
             )
-        if restart or not self.snapshot.exists():
-            return False
-        self._compare(config)
-        return True
-
-    def begin(self, config: dict[str, Any]) -> None:
-        """Make the folder ready for a new run; what an earlier one left there is deleted."""
-        for file in (self.config, self.environment, self.metrics, self.snapshot, self.best):
-            file.unlink(missing_ok=True)
-        shutil.rmtree(self.pictures, ignore_errors=True)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._write_json(self.config, config)
-
-    def tidy(self) -> None:
-        """Remove what a kill may have left half done, and make the folder of pictures."""
-        self.pictures.mkdir(exist_ok=True)
-        for leftover in self.path.glob(f"*{PARTIAL_SUFFIX}"):
-            leftover.unlink()
-
-    def _compare(self, config: dict[str, Any]) -> None:
-        try:
-            earlier = json.loads(self.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        config = self._read_json(self.config)
+        samples = config.get("samples")
+        if not isinstance(samples, dict) or "names_sha256" not in samples:
             raise InputError(
-                f"{self.config}: not readable ({error}); start the run again with --restart"
-            ) from None
+                f"{self.config}: not written by a run of differseg; give another folder for "
+                "--out, or move the file away"
+            )
+        return config
+
+    def _require_no_results(self) -> None:
+        results = [file for file in (self.best, self.metrics) if file.exists()] + self._pictures()
+        if results:
+            raise InputError(
+                f"--out {self.path}: results of a run are here ({results[0].name}) but no snapshot "
+                "(last.pt) to go on from; give another folder, or delete them with --restart"
+            )
+
+    def _compare(self, earlier: dict[str, Any], config: dict[str, Any]) -> None:
         now = json.loads(json.dumps(config))
         different = [
             f"{name} (was {earlier.get(name)!r}, now {now.get(name)!r})"
-            for name in sorted({*earlier, *now})
+            for name in sorted({*earlier, *now} - {NOTES})
             if earlier.get(name) != now.get(name)
         ]
         if different:
@@ -104,70 +184,27 @@ class RunFolder:
                 "or delete it with --restart"
             )
 
-    def add_start(self, entry: dict[str, Any]) -> None:
-        """Add this start's environment to ``environment.json``."""
-        starts = []
-        if self.environment.exists():
-            starts = json.loads(self.environment.read_text(encoding="utf-8"))["starts"]
-        self._write_json(self.environment, {"starts": [*starts, {**_environment(), **entry}]})
+    @contextmanager
+    def _system_errors(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"--out {self.path}: cannot be {done} ({error.strerror or error}); give a folder "
+                "that you may write to"
+            ) from None
 
-    def write_metrics(self, history: list[dict[str, Any]]) -> None:
-        """Write one line per epoch; whole each time, so that a resumed run has no double lines."""
-        text = "".join(json.dumps(line) + "\n" for line in history)
-        write_atomically(self.metrics, lambda file: file.write(text.encode()))
-
-    def picture(self, epoch: int) -> Path:
-        """Return the path of an epoch's picture grid (epochs count from 1)."""
-        return self.pictures / f"epoch_{epoch:03d}.jpg"
+    @staticmethod
+    def _read_json(path: Path) -> dict[str, Any]:
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: not readable ({error}); move it away or give another folder for --out"
+            ) from None
+        return document if isinstance(document, dict) else {}
 
     @staticmethod
     def _write_json(path: Path, document: dict[str, Any]) -> None:
         text = json.dumps(document, indent=2) + "\n"
         write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def _environment() -> dict[str, Any]:
-    """Describe the machine and the software of this process."""
-    versions = {"python": platform.python_version(), "differseg": differseg.__version__}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "versions": versions,
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "processors": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "git_commit": _git_commit(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the source tree that runs, with ``+`` for local changes."""
-    source = Path(__file__).resolve().parents[2]
-    if not (source / ".git").exists():
-        return None
-    ask = ["git", "-C", str(source)]
-    try:
-        commit = subprocess.run(
-            [*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*ask, "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=10
-        ).returncode
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+" if changed else "")
