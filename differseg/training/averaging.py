@@ -12,25 +12,28 @@ from torch import Tensor, nn
 class WeightAverage:
     """Running average of the trainable parameters and of the floating-point buffers.
 
-    Frozen parameters never change and are not copied.  Early in a run the average forgets faster,
-    ``min(decay, (1 + updates) / (10 + updates))``, so that it does not remember the random
-    start.
+    Frozen parameters never change and are not copied.  From a random start the average at first
+    forgets faster, ``min(decay, (1 + updates) / (10 + updates))``, so that it does not remember
+    that start; trained weights are worth remembering.
 
     Args:
         model: The network; its present values are the start of the average.
         decay: Share of the old average kept at each update, 0 <= decay < 1; 0 follows the
             network itself.
+        trained_start: Whether the present values are trained weights.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, model: nn.Module, decay: float, trained_start: bool = False) -> None:
+        self.decay, self.trained_start = decay, trained_start
         self.updates = 0
         self.values = {name: t.detach().clone() for name, t in _averaged(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards the network's present weights."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        decay = self.decay
+        if not self.trained_start:
+            decay = min(decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for name, tensor in _averaged(model).items():
             self.values[name].lerp_(tensor, 1 - decay)

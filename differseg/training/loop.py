@@ -5,32 +5,43 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from differseg.errors import CheckFailedError
+from differseg.errors import CheckFailedError, CheckpointError
 from differseg.losses import deep_supervision_loss
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import Normalize
 from differseg.training.averaging import WeightAverage
+from differseg.training.norms import BatchStatistics, set_training_mode
 from differseg.training.optimizer import create_optimizer, learning_rate_at
-from differseg.training.snapshot import random_state, restore_random_state
+from differseg.training.snapshot import random_state, read_snapshot, restore_random_state
 
 GRADIENT_NORM = 5.0
 """Gradients are scaled down to this norm; a rare bad batch must not throw the weights away."""
 
+_DETAIL = 160
+"""Characters of a foreign error that a message repeats."""
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """The numbers that a step needs."""
+    """The numbers that a step needs.
+
+    ``trained_start`` says that the network comes with trained weights, ``freeze_norm`` that the
+    statistics of its batch normalisations stay as they are.
+    """
 
     learning_rate: float
     weight_decay: float
     ema_decay: float
     warmup_steps: int
     total_steps: int
+    trained_start: bool = False
+    freeze_norm: bool = False
 
 
 @dataclass
@@ -66,12 +77,14 @@ class Trainer:
     def __init__(
         self, model: SegmentationModel, recipe: Recipe, device: torch.device, precision: str
     ) -> None:
-        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.device, self.precision = recipe, device, precision
         self.spec = model.spec
         self.normalize = Normalize(self.spec).to(device)
         self.optimizer = create_optimizer(model, recipe.learning_rate, recipe.weight_decay)
-        self.average = WeightAverage(model, recipe.ema_decay)
+        self.average = WeightAverage(model, recipe.ema_decay, recipe.trained_start)
+        self._statistics = BatchStatistics(model)
+        set_training_mode(model, recipe.freeze_norm)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.position = Position()
 
@@ -86,13 +99,18 @@ class Trainer:
     def step(self, batch: dict[str, Tensor]) -> float:
         """Learn from one batch and return its loss.
 
+        The network is put into training mode first, whatever mode it was left in.
+
         Args:
             batch: Each modality (N, C, H, W) float in 0..1, ``mask`` (N, 1, H, W) float and
                 ``valid`` (N, 1, H, W) float, 0 where the label is ignored.
 
         Raises:
-            CheckFailedError: Loss or gradient are not finite; the weights are still good.
+            CheckFailedError: Loss or gradient are not finite; weights and batch statistics are as
+                they were before the call.
         """
+        set_training_mode(self.model, self.recipe.freeze_norm)
+        self._statistics.keep()
         rate = learning_rate_at(
             self.position.step,
             self.recipe.total_steps,
@@ -103,13 +121,13 @@ class Trainer:
             group["lr"] = rate
         loss = self._loss(batch)
         value = loss.item()
-        self._require_finite("loss", value)
+        self._require_finite("loss", value, batch)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
         if not self.scaler.is_enabled():  # the scaler itself skips steps that overflow
-            self._require_finite("gradient norm", norm.item())
+            self._require_finite("gradient norm", norm.item(), batch)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(self.model)
@@ -129,15 +147,19 @@ class Trainer:
             outputs = self.model(*self.inputs(batch))
         return deep_supervision_loss(outputs, mask, valid)
 
-    def _require_finite(self, what: str, value: float) -> None:
+    def _require_finite(self, what: str, value: float, batch: dict[str, Tensor]) -> None:
         if math.isfinite(value):
             return
+        self._statistics.take_back()
         lower = self.recipe.learning_rate / 3
         fp32 = "" if self.precision == "fp32" else " or --precision fp32"
+        broken = [name for name, plane in batch.items() if not plane.isfinite().all()]
+        advice = f"start again with --restart --lr {lower:.1e}{fp32}"
+        if broken:
+            advice = f"the batch holds NaN or infinite values in {', '.join(broken)}: mend the data"
         raise CheckFailedError(
             f"train: the {what} is {value} at step {self.position.step + 1} (epoch "
-            f"{self.position.epoch + 1}, batch {self.position.batch + 1}); look for NaN in the "
-            f"data, or start again with --restart --lr {lower:.1e}{fp32}"
+            f"{self.position.epoch + 1}, batch {self.position.batch + 1}); {advice}"
         )
 
     def state(self) -> dict[str, Any]:
@@ -160,3 +182,19 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
         restore_random_state(state["random"])
         self.position = Position(**state["position"])
+
+    def resume(self, path: Path) -> None:
+        """Take up the snapshot in a file.
+
+        Raises:
+            CheckpointError: Not a snapshot, or one of another network.
+        """
+        state = read_snapshot(path)
+        try:
+            self.restore(state)
+        except (RuntimeError, LookupError, ValueError, TypeError, AssertionError) as error:
+            detail = " ".join(str(error).split())[:_DETAIL]
+            raise CheckpointError(
+                f"{path}: does not fit this network ({type(error).__name__}: {detail}); go on with "
+                "the version of differseg that environment.json names, or use --restart"
+            ) from None

@@ -38,24 +38,21 @@ def validate(
     rows: list[Comparison] = []
     index = 0
     with trainer.average.applied_to(trainer.model), torch.inference_mode():
-        trainer.model.eval()
-        try:
-            for batch in batches:
-                if stop.requested:
-                    return None
-                logits = trainer.model(*trainer.inputs(batch))["logits"]
-                probabilities = torch.sigmoid(logits.float()).cpu().numpy()  # (N, 1, H, W)
-                for n, probability in enumerate(probabilities[:, 0]):
-                    label = _label(batch, n)
-                    scores = metrics.update(probability, label)
-                    if index in shown:
-                        caption = f"{stems[index]}   iou {scores.iou:.3f}"
-                        rows.append(
-                            Comparison(caption, _pictures(trainer, batch, n), probability, label)
-                        )
-                    index += 1
-        finally:
-            trainer.model.train()
+        trainer.model.eval()  # a step sets the mode that it needs
+        for batch in batches:
+            if stop.requested:
+                return None
+            logits = trainer.model(*trainer.inputs(batch))["logits"]
+            probabilities = torch.sigmoid(logits.float()).cpu().numpy()  # (N, 1, H, W)
+            for n, probability in enumerate(probabilities[:, 0]):
+                label = _label(batch, n)
+                scores = metrics.update(probability, label)
+                if index in shown:
+                    caption = f"{stems[index]}   iou {scores.iou:.3f}"
+                    rows.append(
+                        Comparison(caption, _pictures(trainer, batch, n), probability, label)
+                    )
+                index += 1
     return metrics.compute(), rows
 
 

@@ -31,6 +31,16 @@ def test_average_follows_the_formula() -> None:
     assert average.values["1.running_mean"][0].item() == pytest.approx(120 - 9, abs=0.1)
 
 
+def test_trained_weights_are_not_forgotten_faster_at_first() -> None:
+    model = network()
+    average = WeightAverage(model, 0.9, trained_start=True)
+    start = model[0].weight.detach().clone()
+    with torch.no_grad():
+        model[0].weight.add_(1)
+    average.update(model)
+    torch.testing.assert_close(average.values["0.weight"], start + 0.1)
+
+
 def test_only_what_learns_is_averaged() -> None:
     assert set(WeightAverage(network(), 0.9).values) == {
         "0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var",
