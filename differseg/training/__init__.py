@@ -1,7 +1,10 @@
 """The parts of a training run, each on its own.
 
-``optimizer`` (parameter groups and learning rate), ``averaging`` (exponential moving average of
-the weights), ``snapshot`` (atomic files that hold a run's whole state), ``run_folder`` (what lies
-in a run's folder), ``loop`` (the steps themselves), ``validation``, ``progress`` (what the
-terminal shows) and ``interruption`` (a clean stop).  :mod:`differseg.train` puts them together.
+What a run is: ``options``, ``start`` (the weights of ``--init``), ``samples`` (what is learnt and
+judged), ``precision`` (device and numbers).  How it learns: ``loop`` (a step), ``epochs``,
+``optimizer`` (parameter groups and learning rate), ``norms`` (statistics of batch normalisation),
+``averaging`` (of the weights), ``validation``.  What lasts: ``run_folder``, ``run_lock``,
+``snapshot`` (atomic files with a run's whole state), ``environment``.  Beside them ``drawing``
+(synthetic scenes ahead of the first step), ``progress`` (what the terminal shows) and
+``interruption`` (a clean stop).  :mod:`differseg.train` puts them together.
 """

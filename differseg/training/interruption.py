@@ -7,6 +7,9 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+WORKERS_GONE = (RuntimeError, OSError, EOFError)
+"""What torch raises, at any point, where who stopped a run ended its data workers as well."""
+
 
 class StopRequest:
     """Context in which SIGINT and SIGTERM only set ``requested``.

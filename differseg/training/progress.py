@@ -82,12 +82,15 @@ class RunDisplay:
         self._progress.update(self._task, rate="validating")
 
     def epoch(self, line: dict[str, Any]) -> None:
-        """Show one finished epoch, a line of ``metrics.jsonl``."""
+        """Show one finished epoch, a line of ``metrics.jsonl``; epoch 0 is the start."""
         figures = line["validation"]
+        trained = line["epoch"] > 0
         text = (
-            f"epoch {line['epoch']:>3}/{self.epochs}  loss {line['loss']:.4f}  "
+            f"epoch {line['epoch']:>3}/{self.epochs}  "
+            f"{'loss {:.4f}'.format(line['loss']) if trained else '(--init)   '}  "
             f"iou {figures['iou']:.4f}  boundary_f {figures['boundary_f']:.4f}  "
-            f"mae {figures['mae']:.4f}  {line['images_per_s']:.1f} images/s"
+            f"mae {figures['mae']:.4f}"
+            f"{'  {:.1f} images/s'.format(line['images_per_s']) if trained else ''}"
             f"{'  best' if line['best'] else ''}"
         )
         self.console.print(text, highlight=False, soft_wrap=True)

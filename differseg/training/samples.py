@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from differseg.data.folder import FolderDataset
-from differseg.data.loader import (
-    EpochOrder,
-    leave_group,
-    make_loader,
-    one_opencv_thread,
-)
+from differseg.data.loader import EpochOrder, make_loader
 from differseg.data.sequences import split_by_sequence
-from differseg.data.synthetic_dataset import SAMPLES_PER_SCENE, SyntheticDataset
+from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.errors import InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.spec import ModelSpec
-from differseg.schema import to_plain
+from differseg.provenance import LearntData, names_fingerprint, spread_names
+from differseg.training.drawing import draw_scenes
+from differseg.training.interruption import StopRequest
+from differseg.training.start import StartWeights, trained_notes
 
 SYNTHETIC = "synthetic"
 """The word that stands for synthetic scenes where a folder may be given."""
@@ -35,8 +27,12 @@ SYNTHETIC = "synthetic"
 HELD_OUT_SEED = 1_000_000
 """Seed of the held-out synthetic scenes: the same for every run, so that runs compare."""
 
+JUDGED_SEED = 2_000_000
+"""Seed of the scenes that ``differseg evaluate`` judges by: neither learnt from nor held out."""
+
 _HELD_OUT_SHARE = 0.1
 _HELD_OUT_LEAST = 8
+_SMALLEST_SCENE_PX = 64
 
 Samples = FolderDataset | SyntheticDataset
 
@@ -60,6 +56,7 @@ class TrainingData:
         held_out: Samples to judge by.
         description: Counts and a fingerprint of the names, as plain JSON values.
         checkpoint_notes: What a checkpoint records of its training data.
+        policy: What maps thermal images.
     """
 
     def __init__(
@@ -68,21 +65,18 @@ class TrainingData:
         held_out: Samples,
         spec: ModelSpec,
         loading: Loading,
-        trained_on: str,
+        notes: dict[str, str],
+        cache: Path | None = None,
     ) -> None:
-        self.train, self.held_out = train, held_out
-        self._spec, self._loading = spec, loading
+        self.train, self.held_out, self.checkpoint_notes = train, held_out, notes
+        self.policy = loading.policy
+        self._spec, self._loading, self._cache = spec, loading, cache
         order = EpochOrder(len(train), loading.batch, loading.seed, 0, True)
         self.batches_per_epoch = order.batches
-        names = "\n".join([*train.stems, "", *held_out.stems])
         self.description = {
             "train": len(train),
             "held_out": len(held_out),
-            "names_sha256": hashlib.sha256(names.encode()).hexdigest()[:16],
-        }
-        self.checkpoint_notes = {
-            "thermal_policy": json.dumps(to_plain(loading.policy)),
-            "trained_on": trained_on,
+            "names_sha256": names_fingerprint(train.stems, held_out.stems),
         }
 
     @property
@@ -107,11 +101,21 @@ class TrainingData:
             start_batch=start_batch, policy=how.policy,
         )  # fmt: skip
 
-    def draw_scenes(self, console: Console) -> None:
-        """Draw what the cache of synthetic scenes lacks, so that no epoch has to wait for it."""
+    def draw_scenes(self, console: Console, stop: StopRequest) -> bool:
+        """Draw what the cache of synthetic scenes lacks, so that no epoch has to wait for it.
+
+        Returns:
+            False where a stop was asked for before all was drawn.
+
+        Raises:
+            InputError: The cache cannot be written.
+        """
         for samples in (self.train, self.held_out):
-            if isinstance(samples, SyntheticDataset):
-                _draw_scenes(samples, self._loading.workers, console)
+            if isinstance(samples, SyntheticDataset) and self._cache is not None:
+                workers = self._loading.workers
+                if not draw_scenes(samples, self._cache, workers, console, stop):
+                    return False
+        return True
 
 
 def open_synthetic(
@@ -121,6 +125,7 @@ def open_synthetic(
     count: int,
     size_hw: tuple[int, int],
     cache: Path,
+    start: StartWeights | None,
 ) -> TrainingData:
     """Return synthetic scenes to learn from, and a tenth as many others held out.
 
@@ -130,9 +135,11 @@ def open_synthetic(
         count: Samples to learn from.
         size_hw: Height and width that scenes are drawn at; batches are cut out of them.
         cache: Folder that keeps drawn samples.
+        start: The weights that the run starts from; None for fresh ones.
 
     Raises:
-        InputError: The network has an input that the scenes do not show.
+        InputError: The network has an input that the scenes do not show, the seed is kept for
+            judging, or the scenes would be too small.
     """
     lacking = {modality.name for modality in spec.modalities} - set(SyntheticDataset.modalities)
     if lacking:
@@ -140,20 +147,34 @@ def open_synthetic(
             f"--data {SYNTHETIC}: the scenes have rgb and thermal, but {spec.name} needs "
             f"{', '.join(sorted(lacking))}; give a folder with it: --data DIR"
         )
-    if loading.seed == HELD_OUT_SEED:
+    for seed, use in ((HELD_OUT_SEED, "held-out scenes"), (JUDGED_SEED, "scenes of 'evaluate'")):
+        if loading.seed == seed:
+            raise InputError(f"--seed {seed}: the {use} have this seed; take another")
+    height, width = size_hw
+    if min(size_hw) < _SMALLEST_SCENE_PX:
         raise InputError(
-            f"--seed {HELD_OUT_SEED}: the held-out scenes have this seed; take another"
+            f"--synthetic-size {height}x{width}: expected sides of at least {_SMALLEST_SCENE_PX} "
+            "pixels; --size may be smaller, batches are stretched to it"
         )
     train = SyntheticDataset(count, loading.seed, size_hw, cache_dir=cache)
     held = max(_HELD_OUT_LEAST, round(_HELD_OUT_SHARE * count))
     held_out = SyntheticDataset(held, HELD_OUT_SEED, size_hw, cache_dir=cache)
-    height, width = size_hw
-    trained_on = f"{count} synthetic samples of seed {loading.seed}, drawn at {height}x{width}"
-    return TrainingData(train, held_out, spec, loading, trained_on)
+    learnt = LearntData(
+        "synthetic", f"seed {loading.seed}", count, names_fingerprint(train.stems, held_out.stems)
+    )
+    in_words = f"{count} synthetic samples of seed {loading.seed}, drawn at {height}x{width}"
+    notes = trained_notes(loading.policy, loading.size_hw, learnt, in_words, start)
+    return TrainingData(train, held_out, spec, loading, notes, cache)
 
 
 def open_folder(
-    spec: ModelSpec, loading: Loading, root: Path, *, label_rule: str, holdout: float
+    spec: ModelSpec,
+    loading: Loading,
+    root: Path,
+    *,
+    label_rule: str,
+    holdout: float,
+    start: StartWeights | None,
 ) -> TrainingData:
     """Return a labelled folder, with a share held out by whole sequences.
 
@@ -163,6 +184,7 @@ def open_folder(
         root: The folder.
         label_rule: How label files become masks, see :mod:`differseg.data.labels`.
         holdout: Share held out.
+        start: The weights that the run starts from; None for fresh ones.
 
     Raises:
         InputError: The folder cannot be used, has no labels, or cannot be split.
@@ -172,45 +194,19 @@ def open_folder(
     if samples.rule is None:
         raise InputError(f"--data {root}: there is no labels/ folder, and training needs one")
     parts = split_by_sequence(samples.stems, holdout)
-    trained_on = (
-        f"{len(parts.train)} samples of folder {root.resolve().name}, labels by rule "
-        f"'{samples.rule.name}'; {parts.reason}"
+    name = root.resolve().name
+    learnt = LearntData(
+        "folder",
+        name,
+        len(parts.train),
+        names_fingerprint(parts.train, parts.held_out),
+        spread_names(parts.train),
+        holdout,
     )
+    in_words = (
+        f"{len(parts.train)} samples of folder {name}, labels by rule '{samples.rule.name}'; "
+        f"{parts.reason}"
+    )
+    notes = trained_notes(loading.policy, loading.size_hw, learnt, in_words, start)
     train, held_out = samples.select(parts.train), samples.select(parts.held_out)
-    return TrainingData(train, held_out, spec, loading, trained_on)
-
-
-class _Scenes(Dataset[int]):
-    """One item per scene; taking it draws all samples of the scene into the cache."""
-
-    def __init__(self, samples: SyntheticDataset) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        return -(-len(self._samples) // SAMPLES_PER_SCENE)
-
-    def __getitem__(self, scene: int) -> int:
-        self._samples[scene * SAMPLES_PER_SCENE]
-        return scene
-
-
-def _draw_scenes(samples: SyntheticDataset, workers: int, console: Console) -> None:
-    scenes: DataLoader[Any] = DataLoader(
-        _Scenes(samples),
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=leave_group,
-        generator=torch.Generator().manual_seed(0),  # leave the run's own generator alone
-    )
-    with one_opencv_thread():
-        drawn = iter(scenes)
-    shown = track(
-        drawn,
-        f"synthetic scenes of seed {samples.seed}",
-        total=len(scenes),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
-    for _ in shown:
-        pass
+    return TrainingData(train, held_out, spec, loading, notes)

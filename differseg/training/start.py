@@ -1,0 +1,111 @@
+"""The weights that a run starts from (the file of ``--init``), and what checkpoints say of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from differseg.checkpoints import CheckpointInfo, load_checkpoint, read_info
+from differseg.errors import CheckpointError
+from differseg.manifest import ThermalPolicy
+from differseg.models.base import SegmentationModel
+from differseg.provenance import LearntData, TrainingRecord
+from differseg.schema import to_plain
+
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """A checkpoint to start from.
+
+    Attributes:
+        path: The file.
+        sha256: First 16 hex digits of the hash of its bytes: what a run started from is known by
+            its content, wherever the file lies.
+        info: What it says of itself; None for a file that differseg did not write.
+    """
+
+    path: Path
+    sha256: str
+    info: CheckpointInfo | None
+
+    @property
+    def trained_on(self) -> str | None:
+        """What the file says of its data, in words."""
+        return self.info.trained_on if self.info else None
+
+    @property
+    def training(self) -> TrainingRecord | None:
+        """What the file says of its training, for programs."""
+        return self.info.training if self.info else None
+
+    def notes(self, policy: ThermalPolicy) -> dict[str, str]:
+        """Return what a checkpoint of these weights as they are records.
+
+        Args:
+            policy: What maps thermal images in this run.
+        """
+        return _notes(policy, self.trained_on, self.training)
+
+
+def trained_notes(
+    policy: ThermalPolicy,
+    size_hw: tuple[int, int],
+    learnt: LearntData,
+    in_words: str,
+    start: StartWeights | None,
+) -> dict[str, str]:
+    """Return what a checkpoint of trained weights records.
+
+    Args:
+        policy: What maps thermal images in this run.
+        size_hw: Height and width of the batches.
+        learnt: The data of this run.
+        in_words: The same for a person.
+        start: The weights it started from, whose data are named behind; None for fresh ones.
+    """
+    if start is None:
+        return _notes(policy, in_words, TrainingRecord(size_hw, (learnt,)))
+    before = start.training
+    record = TrainingRecord(
+        size_hw,
+        (learnt, *(before.data if before else ())),
+        complete=before is not None and before.complete,
+    )
+    unknown = f"weights {start.path.name}, which do not say what they learnt from"
+    return _notes(policy, f"{in_words}; from: {start.trained_on or unknown}", record)
+
+
+def _notes(
+    policy: ThermalPolicy, trained_on: str | None, training: TrainingRecord | None
+) -> dict[str, str]:
+    notes = {"thermal_policy": json.dumps(to_plain(policy))}
+    if trained_on:
+        notes["trained_on"] = trained_on
+    if training:
+        notes["training"] = json.dumps(to_plain(training))
+    return notes
+
+
+def load_start(path: Path, model: SegmentationModel) -> StartWeights:
+    """Fill a network with the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is of another network.
+    """
+    load_checkpoint(path, model)
+    try:
+        return StartWeights(path, _sha256(path), read_info(path))
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: cannot be read: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()[:16]
