@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,9 @@ from differseg.metrics import BOUNDARY_TOLERANCE_PX, ImageScores, SegmentationMe
 from differseg.options import option, parse
 from differseg.pictures import Comparison, comparison_grid, write_picture
 from differseg.predictors import Predictor, open_predictor
+from differseg.provenance import seen_in_training
 from differseg.runtime.preprocess import resize
-from differseg.training.samples import SYNTHETIC, Samples
-
-SYNTHETIC_SEED = 2_000_000
-"""Seed of the scenes that are judged: neither trained on nor held out in training."""
+from differseg.training.samples import JUDGED_SEED, SYNTHETIC, Samples
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,8 @@ class EvaluateOptions:
     """Print the result as one JSON document, last."""
 
 
-def _open_samples(options: EvaluateOptions, predictor: Predictor) -> Samples:
+def _open_samples(options: EvaluateOptions, predictor: Predictor) -> tuple[Samples, str | None]:
+    """Return the samples to judge, and a line where they were or may have been trained on."""
     if options.data == SYNTHETIC:
         lacking = set(predictor.modalities) - set(SyntheticDataset.modalities)
         if lacking:
@@ -74,13 +74,29 @@ def _open_samples(options: EvaluateOptions, predictor: Predictor) -> Samples:
                 f"--data {SYNTHETIC}: the scenes have rgb and thermal, but {predictor.name} needs "
                 f"{', '.join(sorted(lacking))}; give a folder with it: --data DIR"
             )
-        return SyntheticDataset(options.synthetic_count, SYNTHETIC_SEED, predictor.size_hw)
-    samples = FolderDataset(options.data, predictor.modalities, label_rule=options.label_rule)
-    if samples.rule is None:
+        return SyntheticDataset(options.synthetic_count, JUDGED_SEED, predictor.own_size_hw), None
+    everything = FolderDataset(options.data, predictor.modalities, label_rule=options.label_rule)
+    if everything.rule is None:
         raise InputError(f"--data {options.data}: there is no labels/ folder to judge against")
+    samples, name = everything, everything.root.resolve().name
     if options.holdout:
-        return samples.select(split_by_sequence(samples.stems, options.holdout).held_out)
-    return samples
+        held_out = split_by_sequence(everything.stems, options.holdout).held_out
+        samples = everything.select(held_out)
+    record = predictor.training
+    if record is None:
+        return samples, None
+    return samples, seen_in_training(record, name, everything.stems, samples.stems)
+
+
+def _other_size(predictor: Predictor) -> str | None:
+    """Say that a model is judged at another size than it was trained at."""
+    if predictor.training is None or predictor.training.size_hw == predictor.size_hw:
+        return None
+    (height, width), (at_height, at_width) = predictor.size_hw, predictor.training.size_hw
+    return (
+        f"judged at {height}x{width}, but trained at {at_height}x{at_width}; --size "
+        f"{at_height}x{at_width} judges as it was trained"
+    )
 
 
 class _Worst:
@@ -111,7 +127,7 @@ class Evaluation:
     """What an evaluation found.
 
     Attributes:
-        summary: Model, data and ``metrics`` as plain JSON values.
+        summary: Model, data, ``warnings`` and ``metrics`` as plain JSON values.
         images: Name and figures of every image.
         worst: Rows of the images with the lowest IoU, worst first.
         threshold: Probability from which a pixel is foreground.
@@ -138,8 +154,15 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
     console = console or Console()
     if options.threshold is not None and not 0 < options.threshold < 1:
         raise InputError(f"--threshold {options.threshold}: expected a value between 0 and 1")
+    if not 0 <= options.tolerance_px < math.inf:
+        raise InputError(
+            f"--tolerance-px {options.tolerance_px}: expected a finite number of pixels, 0 or more"
+        )
     predictor = open_predictor(options.file, options.model, options.size, options.device)
-    samples = _open_samples(options, predictor)
+    samples, seen = _open_samples(options, predictor)
+    warnings = [line for line in (_other_size(predictor), seen) if line]
+    for line in warnings:
+        console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     threshold = options.threshold or predictor.threshold
     metrics = SegmentationMetrics(threshold, options.tolerance_px)
     worst, images = _Worst(options.worst), []
@@ -164,6 +187,7 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
         "size": list(predictor.size_hw),
         "threshold": threshold,
         "tolerance_px": options.tolerance_px,
+        "warnings": warnings,
         "metrics": metrics.compute(),
     }  # fmt: skip
     return Evaluation(summary, images, worst.rows(), threshold)

@@ -16,11 +16,12 @@ import torch
 
 from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
 from differseg.errors import InputError
-from differseg.manifest import ThermalPolicy
+from differseg.manifest import Manifest, ThermalPolicy
 from differseg.models import create_model, list_models
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import DeploymentModule
 from differseg.models.inputs import input_specs
+from differseg.provenance import TrainingRecord
 from differseg.runtime.preprocess import InputPreparer, map_depth
 from differseg.runtime.segmenter import Segmenter
 from differseg.runtime.thermal import ThermalMapper
@@ -31,12 +32,23 @@ Images = Mapping[str, npt.NDArray[Any]]
 
 
 class Predictor(Protocol):
-    """A model, ready to judge: images in, probability out."""
+    """A model, ready to judge: images in, probability out.
+
+    Attributes:
+        name: Of the network.
+        modalities: What it takes.
+        size_hw: Height and width that it runs at.
+        own_size_hw: Height and width that its configuration was made for.
+        threshold: Probability from which a pixel is foreground.
+        training: What the file says of its training; None where it says nothing.
+    """
 
     name: str
     modalities: tuple[str, ...]
     size_hw: tuple[int, int]
+    own_size_hw: tuple[int, int]
     threshold: float
+    training: TrainingRecord | None
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
         """Return the probability (H, W) float32 at the model's size of one sample's images."""
@@ -53,6 +65,7 @@ class TorchPredictor:
         size_hw: Height and width of its input.
         policy: What mapped thermal images in training.
         device: Where to compute.
+        training: What the file says of its training.
 
     Raises:
         InputError: A size that the network cannot take.
@@ -64,6 +77,7 @@ class TorchPredictor:
         size_hw: tuple[int, int],
         policy: ThermalPolicy,
         device: torch.device,
+        training: TrainingRecord | None = None,
     ) -> None:
         spec = model.spec
         if any(side < 1 or side % spec.multiple for side in size_hw):
@@ -71,6 +85,7 @@ class TorchPredictor:
                 f"--size {size_hw[0]}x{size_hw[1]}: {spec.name} needs multiples of {spec.multiple}"
             )
         self.name, self.size_hw, self.threshold = spec.name, size_hw, spec.threshold
+        self.own_size_hw, self.training = spec.size_hw, training
         self._module, self._device = DeploymentModule(model).to(device), device
         self._preparers = {s.modality: InputPreparer(s) for s in input_specs(spec, size_hw, policy)}
         self.modalities: tuple[str, ...] = tuple(self._preparers)
@@ -105,6 +120,8 @@ class OnnxPredictor:
         manifest = self._segmenter.manifest
         self.name, self.modalities = manifest.model, self._segmenter.modalities
         self.size_hw, self.threshold = manifest.inputs[0].size_hw, manifest.threshold
+        self.own_size_hw = _own_size_hw(manifest)
+        self.training: TrainingRecord | None = None  # an ONNX file names its data in words only
         thermal = manifest.input("thermal")
         self._policy = (thermal and thermal.thermal_policy) or ThermalPolicy()
 
@@ -116,6 +133,14 @@ class OnnxPredictor:
     def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a person is shown of each modality."""
         return _pictures(images, self.modalities, self._policy)
+
+
+def _own_size_hw(manifest: Manifest) -> tuple[int, int]:
+    """Return the size of the network's configuration; the file's own where it does not say."""
+    size = manifest.model_config.get("size_hw")
+    if isinstance(size, list) and len(size) == 2:
+        return int(size[0]), int(size[1])
+    return manifest.inputs[0].size_hw
 
 
 def _pictures(
@@ -171,7 +196,9 @@ def open_predictor(
     info = read_info(file)
     policy = (info and info.thermal_policy) or ThermalPolicy()
     where = torch.device(choose_device(device).value)
-    return TorchPredictor(network, size_hw or network.spec.size_hw, policy, where)
+    return TorchPredictor(
+        network, size_hw or network.spec.size_hw, policy, where, info.training if info else None
+    )
 
 
 def _open_onnx(file: Path, model: str | None, size_hw: tuple[int, int] | None) -> OnnxPredictor:

@@ -105,6 +105,8 @@ def test_synthetic_scenes_are_judged_without_any_files(checkpoint: Path) -> None
     first, again = evaluate(run), evaluate(run)
     assert first.summary == again.summary
     assert first.summary["metrics"]["images"] == 3
+    assert first.worst[0].label.shape == (480, 640)  # drawn at the network's own size
+    assert first.summary["warnings"] == []
 
 
 def test_command_writes_json_table_and_pictures(
@@ -168,6 +170,9 @@ def test_a_name_stands_for_its_shipped_weights(
         ({"size": (60, 96)}, 2, "--size 60x96: differseg-edge needs multiples of 32"),
         ({"threshold": 1.0}, 2, "--threshold 1.0"),
         ({"label_rule": "mfnett"}, 2, "label rule 'mfnett'"),
+        ({"tolerance_px": float("nan")}, 2, "--tolerance-px nan: expected a finite number"),
+        ({"tolerance_px": float("inf")}, 2, "--tolerance-px inf: expected a finite number"),
+        ({"tolerance_px": -1.0}, 2, "--tolerance-px -1.0: expected a finite number"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -180,7 +185,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     run = options(checkpoint, folder, **changes)
     argv = [] if run.file is None else [str(run.file)]
-    for name in ("data", "model", "label_rule", "threshold"):
+    for name in ("data", "model", "label_rule", "threshold", "tolerance_px"):
         value = getattr(run, name)
         argv += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
     argv += ["--size", "x".join(map(str, run.size))] if run.size else []
