@@ -96,7 +96,7 @@ def _add(
     settings: dict[str, Any] = {"help": doc.replace("%", "%%")}
     if not required:
         settings["default"] = field.default
-        if field.default not in (None, False, True, ()):
+        if not (field.default in (None, ()) or isinstance(field.default, bool)):
             shown = field.default
             shown = "x".join(map(str, shown)) if isinstance(shown, tuple) else shown
             settings["help"] += f" (default: {shown})"

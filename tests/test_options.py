@@ -84,6 +84,7 @@ def test_help_comes_from_the_strings_under_the_fields():
     text = build_parser(Sample, "do").format_help()
     assert "Seed of everything random." in text
     assert "(default: 480x640)" in text
+    assert "(default: 0)" in text  # equal to False, but no switch
     assert "100 % of it" in " ".join(text.split())
 
 
