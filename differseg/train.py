@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
 from differseg.manifest import Decision, ThermalPolicy
 from differseg.models import create_model
@@ -149,7 +150,10 @@ def _draw_and_run(epochs: Epochs, console: Console) -> bool:
 def _open_data(
     options: TrainOptions, spec: ModelSpec, size_hw: tuple[int, int], start: StartWeights | None
 ) -> TrainingData:
-    loading = Loading(size_hw, options.batch, options.seed, options.workers, ThermalPolicy())
+    loading = Loading(
+        size_hw, options.batch, options.seed, options.workers, ThermalPolicy(),
+        Augmentation(largest_crop=options.largest_crop),
+    )  # fmt: skip
     if options.data != SYNTHETIC:
         return open_folder(
             spec, loading, Path(options.data), label_rule=options.label_rule,

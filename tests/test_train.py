@@ -29,6 +29,7 @@ from differseg.checkpoints import read_info
 from differseg.errors import DifferSegError, InputError
 from differseg.options import run_main
 from differseg.train import INTERRUPTED, TrainOptions, main, resume_command, train
+from differseg.training.loop import Trainer
 from differseg.training.run_lock import run_lock
 from differseg.training.samples import TrainingData
 from differseg.training.snapshot import read_snapshot
@@ -54,6 +55,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     run = tmp_path_factory.mktemp("runs") / "whole"
     assert train(short_run(run, scenes))["completed"]
     return run
+
+
+def test_crops_reach_beyond_the_picture_as_asked(
+    tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ignored: list[float] = []
+
+    def step(trainer: Trainer, batch: dict[str, torch.Tensor]) -> float:
+        ignored.append(1 - batch["valid"].mean().item())
+        trainer.position.step += 1
+        return 0.0
+
+    monkeypatch.setattr(Trainer, "step", step)
+    margins = []
+    for largest_crop in (1.0, 2.0):
+        run = short_run(tmp_path / str(largest_crop), scenes)
+        train(dataclasses.replace(run, largest_crop=largest_crop))
+        margins.append(sum(ignored) / len(ignored))
+        ignored.clear()
+    assert margins[0] < 0.03  # the corners of what was rotated
+    assert margins[1] > 0.06
 
 
 def test_run_folder_holds_everything(finished: Path) -> None:
@@ -229,6 +251,7 @@ def test_a_folder_is_split_by_sequence(tmp_path: Path) -> None:
         ({"lr": float("nan")}, "--lr nan"),
         ({"lr": float("inf")}, "--lr inf"),
         ({"epochs": 0}, "--epochs 0: expected 1 or more"),
+        ({"largest_crop": 0.9}, "--largest-crop 0.9: expected 1 to 3"),
         ({"warmup": float("inf")}, "--warmup inf: expected 0 to 1000000"),
         ({"weight_decay": float("nan")}, "--weight-decay nan: expected 0 to 1000000"),
         ({"data": "folder", "seed": -1}, "--seed -1: expected 0 to 4294967295"),

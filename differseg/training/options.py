@@ -23,6 +23,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "warmup": (0, 1_000_000),
     "snapshot_minutes": (0, math.inf),
     "seed": (0, _LARGEST_SEED),
+    "largest_crop": (1, 3),
 }
 """Least and greatest value of an option, both allowed."""
 
@@ -49,6 +50,9 @@ class TrainOptions:
     """Share of a folder held out for validation, by whole sequences."""
     size: tuple[int, int] | None = None
     """Height and width to train at; the network's own when not given."""
+    largest_crop: float = 1.4
+    """Largest crop as a share of a picture's sides, beyond 1 with a mirrored margin; 1 where --size
+    is smaller than the size of use, since objects are then shown small enough."""
     epochs: int = 30
     """Passes over the data."""
     batch: int = 8

@@ -13,6 +13,7 @@ from differseg.data.folder import FolderDataset
 from differseg.data.loader import EpochOrder, make_loader
 from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import SyntheticDataset
+from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.spec import ModelSpec
@@ -46,6 +47,7 @@ class Loading:
     seed: int
     workers: int
     policy: ThermalPolicy
+    augmentation: Augmentation
 
 
 class TrainingData:
@@ -98,7 +100,7 @@ class TrainingData:
         how = self._loading
         yield from make_loader(
             samples, self._spec, how.size_hw, how.batch, how.seed, epoch, train, how.workers,
-            start_batch=start_batch, policy=how.policy,
+            start_batch=start_batch, augmentation=how.augmentation, policy=how.policy,
         )  # fmt: skip
 
     def draw_scenes(self, console: Console, stop: StopRequest) -> bool:

@@ -18,6 +18,7 @@ from differseg.train import TrainOptions, resume_command
         {},
         {"freeze_norm": True, "init": Path("a b.safetensors")},
         {"freeze_norm": False, "init": Path("w.safetensors"), "lr": 5e-4},
+        {"largest_crop": 1.0, "epochs": 3},
         {"size": (64, 96), "synthetic_size": (96, 128), "holdout": 0.25, "data": "my data"},
     ],
 )
