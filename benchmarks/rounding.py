@@ -75,8 +75,7 @@ def double_precision(module: DeploymentModule) -> Callable[[Arrays], Map]:
 
 def print_table(maps: dict[str, Map], threshold: float, console: Console) -> None:
     """Print every pair: errors of the probability, and pixels on two sides of the threshold."""
-    pixels = next(iter(maps.values())).size
-    table = Table("a", "b", "max error", "mean error", f"flipped of {pixels:,}", box=SIMPLE_HEAD)
+    table = Table("a", "b", "max error", "mean error", "flipped", box=SIMPLE_HEAD)
     for a, b in combinations(maps, 2):
         difference = np.abs(maps[a] - maps[b])
         flipped = int(((maps[a] >= threshold) != (maps[b] >= threshold)).sum())
@@ -96,8 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     images = [sample.arrays for sample in samples]
     module = DeploymentModule(load_checkpoint(options.checkpoint))
     runs = {
-        "PyTorch, 1 thread": single_precision(module, 1),
-        "PyTorch, 2 threads": single_precision(module, 2),
+        "torch 1 thread": single_precision(module, 1),
+        "torch 2 threads": single_precision(module, 2),
         "ONNX Runtime": runner.probability,
         "float64": double_precision(module),
     }
@@ -106,7 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         name: _maps(run, track(images, name, console=Console(stderr=True), transient=True))
         for name, run in runs.items()
     }
-    console.print(f"{options.model} on {samples.description}", highlight=False, soft_wrap=True)
+    pixels = next(iter(maps.values())).size
+    title = f"{options.model} on {samples.description}, {pixels:,} pixels"
+    console.print(title, highlight=False, soft_wrap=True)
     print_table(maps, runner.side.threshold, console)
     return 0
 
