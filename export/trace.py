@@ -54,9 +54,15 @@ def trace(
         dynamic_batch: Let the first axis of every input and output vary.
 
     Raises:
-        InputError: The module cannot be traced, an operation of it has no ONNX form, or the
-            output names are wrong.
+        InputError: An example input is no tensor, the module cannot be traced, an operation of it
+            has no ONNX form, or the output names are wrong.
     """
+    for name, value in example_inputs.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"example input {name!r}: expected a torch.Tensor, got {type(value).__name__}; "
+                "give a NumPy array as torch.from_numpy(array)"
+            )
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     arguments = tuple(value.to(device) for value in example_inputs.values())
     shapes = None

@@ -70,3 +70,10 @@ def test_any_other_failure_of_the_exporter_is_one_line_too(tmp_path: Path, monke
     with pytest.raises(InputError, match=said) as caught:
         export_onnx(nn.Identity(), {"x": torch.rand(4, 4)}, tmp_path / "f.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_an_example_input_that_is_no_tensor_is_named(tmp_path: Path) -> None:
+    array = torch.ones(1, 3, 4, 4).numpy()
+    with pytest.raises(InputError, match=r"'rgb': expected a torch\.Tensor, got ndarray"):
+        export_onnx(nn.ReLU(), {"rgb": array}, tmp_path / "m.onnx")  # type: ignore[dict-item]
+    assert not list(tmp_path.iterdir())
