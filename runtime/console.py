@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -51,10 +52,25 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        # The echo must not kill a run that has closed its files and is about to exit with 0.
-        echo = first_s is not None and time.monotonic() - first_s <= ECHO_S
         for each, handler in old.items():
-            signal.signal(each, signal.SIG_IGN if echo else handler)
+            signal.signal(each, handler)
+        if first_s is not None and time.monotonic() - first_s <= ECHO_S:
+            _ignore_echo(first_s, old)
+
+
+def _ignore_echo(first_s: float, handlers: dict[signal.Signals, Any]) -> None:
+    """Keep the echo from killing a run that has closed its files and is about to exit with 0.
+
+    The first signal after the echo brings the given handler back and is handled by it.
+    """
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        if time.monotonic() - first_s > ECHO_S:
+            signal.signal(number, handlers[signal.Signals(number)])
+            signal.raise_signal(number)
+
+    for each in handlers:
+        signal.signal(each, on_signal)
 
 
 class RunConsole:

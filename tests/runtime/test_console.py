@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from differseg.runtime.console import stop_on_signals
 
 SLOW_TO_END = """
@@ -55,3 +57,20 @@ def test_without_a_signal_everything_is_as_before():
     with stop_on_signals(threading.Event()):
         assert signal.getsignal(signal.SIGTERM) is not before[1]
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_program_that_made_the_run_can_be_interrupted_after_the_echo():
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    stop = threading.Event()
+    try:
+        with stop_on_signals(stop):
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set()
+        signal.raise_signal(signal.SIGINT)  # the echo
+        time.sleep(1.1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -213,13 +213,10 @@ def test_a_sample_that_cannot_be_used_is_named(folders: Path, tiny_model: Path) 
         run_images(tiny_model, folders / "rgb", folders / "out", thermal=folders / "thermal")
 
 
-def test_real_pairs(tmp_path: Path) -> None:
-    data = os.environ.get("DIFFERSEG_SAMPLE_DATA")
-    if not data:
-        pytest.skip("DIFFERSEG_SAMPLE_DATA is not set")
+def test_real_pairs(tmp_path: Path, sample_data: Path) -> None:
     size_hw = (480, 640)
     model = write_model(tmp_path / "vga.onnx", tiny_onnx(size_hw), tiny_manifest(size_hw))
-    place = Path(data) / "roadscene"
+    place = sample_data / "roadscene"
     summary = run_images(
         model, place / "rgb", tmp_path / "out", thermal=place / "thermal", overlays=False
     )

@@ -29,14 +29,7 @@ from differseg.training.samples import TrainingData
 from differseg.training.snapshot import read_snapshot
 from differseg.training.start import load_start, trained_notes
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Sums depend on the number of threads, and runs of this module are compared bit by bit."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")  # runs are compared bit by bit
 
 
 @pytest.fixture(scope="module")
