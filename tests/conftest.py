@@ -11,6 +11,11 @@ import pytest
 from torchvision_shim import declare_missing_operators
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the operator tests write what they measured: ``--measured-errors FILE``."""
+    parser.addoption("--measured-errors", type=Path, help="write the operators' errors as JSON")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _torchvision_operators() -> None:
     """Let every test that builds a Hiera trunk import timm (see torchvision_shim)."""
