@@ -1,0 +1,75 @@
+"""From ``torch.ops.differseg.rfft2`` to a ``differseg::DiffersegRfft2`` node.
+
+PyTorch's exporter inlines every local function that it is given, so the operators reach the graph
+as bare nodes first, and :mod:`differseg.export.lowering.spelling` writes them out afterwards.
+The attributes are the operator's own arguments under their own names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import onnx
+import torch
+from onnxscript import values
+
+import differseg.ops  # noqa: F401  registers the operators
+from differseg.export.lowering.framework import DOMAIN, VERSION
+
+_KINDS = {
+    "int": onnx.defs.OpSchema.AttrType.INT,
+    "bool": onnx.defs.OpSchema.AttrType.INT,
+    "float": onnx.defs.OpSchema.AttrType.FLOAT,
+    "str": onnx.defs.OpSchema.AttrType.STRING,
+    "List[float]": onnx.defs.OpSchema.AttrType.FLOATS,
+    "List[int]": onnx.defs.OpSchema.AttrType.INTS,
+}
+_FLOATS = ["tensor(float)", "tensor(float16)", "tensor(bfloat16)", "tensor(double)"]
+
+
+def op_type_of(name: str) -> str:
+    """Return the node's name: ``local_similarity`` gives ``DiffersegLocalSimilarity``.
+
+    TensorRT looks a plugin up by this name alone, so it begins with ours.
+    """
+    return "Differseg" + "".join(word.capitalize() for word in name.split("_"))
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """Return what PyTorch's exporter needs to know: operator to a function that makes its node."""
+    names = [name for name in dir(torch.ops.differseg) if not name.startswith("_")]
+    packets = (getattr(torch.ops.differseg, name) for name in names)
+    overloads = [p.default for p in packets if isinstance(p, torch._ops.OpOverloadPacket)]
+    return {overload: _translation(overload) for overload in overloads}
+
+
+def _translation(overload: torch._ops.OpOverload) -> Callable[..., Any]:
+    arguments = [(a.name, str(a.type)) for a in overload._schema.arguments]
+    formal = onnx.defs.OpSchema.FormalParameter
+    tensors = [
+        (name, f"T{index}") for index, (name, kind) in enumerate(arguments) if kind == "Tensor"
+    ]
+    schema = onnx.defs.OpSchema(
+        op_type_of(overload._schema.name.split("::")[1]),
+        DOMAIN,
+        VERSION,
+        "",
+        inputs=[formal(name, letter) for name, letter in tensors],
+        outputs=[formal("result", tensors[0][1])],
+        type_constraints=[(letter, _FLOATS, "") for _, letter in tensors],
+        attributes=[
+            onnx.defs.OpSchema.Attribute(name, _KINDS[kind], required=True)
+            for name, kind in arguments
+            if kind != "Tensor"
+        ],
+    )
+    op = values.Op(values.Opset(DOMAIN, VERSION), schema.name, op_schema=schema)
+
+    def translate(*positional: Any, **keywords: Any) -> Any:
+        given = dict(zip((name for name, _ in arguments), positional, strict=False)) | keywords
+        inputs = [given.pop(name) for name, _ in tensors]
+        attributes = {n: int(v) if isinstance(v, bool) else v for n, v in given.items()}
+        return op(*inputs, **attributes)
+
+    return translate
