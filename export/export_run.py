@@ -13,7 +13,8 @@ from typing import Any
 from differseg.errors import CheckFailedError, InputError, MissingComponentError
 from differseg.export import rtx
 from differseg.export.check import CheckReport, check
-from differseg.export.exporter import check_form, finish_graph, write_graph
+from differseg.export.exporter import check_form, write_graph
+from differseg.export.finish import finish_graph
 from differseg.export.manifest_builder import build_manifest, lowering_decisions
 from differseg.export.modelfile import append_manifest, sha256_of, written_whole
 from differseg.export.network_source import NetworkSource, checked_size, load_network
@@ -206,7 +207,7 @@ def _write(
         graph = trace(lowered, example, output_names=["probability"])
         del lowered
     with steps("simplify"):
-        decisions += finish_graph(graph, strip=_WRAPPER)
+        decisions += finish_graph(graph, ops=options.ops, strip=_WRAPPER)
     manifest = build_manifest(
         source.spec,
         size_hw,

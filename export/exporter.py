@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as common
-import torch
 from torch import Tensor, nn
 
 from differseg.errors import CheckFailedError, InputError
-from differseg.export import naming
+from differseg.export.example_check import compare_example
+from differseg.export.finish import finish_graph
+from differseg.export.lowering.spelling import FORMS
 from differseg.export.modelfile import append_manifest, serialize, written_whole
-from differseg.export.opset import OPSETS, convert_opset
-from differseg.export.simplify import simplify, strip_annotations
-from differseg.export.trace import evaluating, returned_tensors, trace
+from differseg.export.opset import OPSETS
+from differseg.export.trace import trace
 from differseg.manifest import Decision, Manifest
-
-MAX_ERROR = 1e-4
-"""Largest difference between PyTorch and ONNX Runtime that an export may show."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,9 @@ def export_onnx(
         example_inputs: Graph input name to tensor, in the order of the module's arguments; their
             shapes become the graph's.
         path: The file to write.
-        ops: Operator form; ``portable`` (standard ONNX operators) is the one that exists.
+        ops: Form of the frequency operators: ``portable`` (standard ONNX operators), ``function``
+            (named nodes with local functions, for reading) or ``plugin`` (bare nodes for the
+            TensorRT plugin library).
         opset: 17, or 18 for graphs that need it.
         manifest: Stored in the file; its outputs name the graph's outputs.
         output_names: Names of the outputs where there is no manifest.
@@ -94,7 +90,7 @@ def export_onnx(
         model = trace(
             module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch
         )
-        decisions = finish_graph(model, opset=opset, strip=strip)
+        decisions = finish_graph(model, ops=ops, opset=opset, strip=strip)
         nodes, parameters = write_graph(model, part)
         del model
         if verify:
@@ -119,46 +115,12 @@ def check_form(ops: str, opset: int) -> None:
     Raises:
         InputError: Names the value and what there is.
     """
-    if ops != "portable":
+    if ops not in FORMS:
         raise InputError(
-            f"ops: expected 'portable' (standard ONNX operators), got '{ops}', "
-            "which this version does not write"
+            f"ops: expected portable (standard ONNX operators), function or plugin, got '{ops}'"
         )
     if opset not in OPSETS:
         raise InputError(f"opset: expected one of {', '.join(map(str, OPSETS))}, got {opset}")
-
-
-def finish_graph(model: ir.Model, *, opset: int = 17, strip: str = "") -> list[Decision]:
-    """Simplify, convert and name a traced graph in place; returns what was decided.
-
-    Raises:
-        InputError: It has a node without a form in this opset, or control flow.
-    """
-    interface = naming.interface_of(model.graph)
-    for value in model.graph.initializers.values():
-        naming.mark_parameter(value)
-    scopes = naming.record_scopes(model)
-    decisions = simplify(model)
-    _refuse_control_flow(model.graph)
-    convert_opset(model, opset)
-    naming.keep_interface(model.graph, *interface)
-    naming.assign_names(model, scopes, strip=strip)
-    strip_annotations(model)
-    common.ShapeInferencePass()(model)
-    assert naming.interface_of(model.graph) == interface, "a graph input or output was renamed"
-    reason = "the newest that TensorRT 8.5 to 11 all read" if opset == 17 else "asked for"
-    return [*decisions, Decision("opset", str(opset), reason)]
-
-
-def _refuse_control_flow(graph: ir.Graph) -> None:
-    for node in graph:
-        if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.attributes.values()):
-            where = naming.module_path(node) or "the module itself"
-            raise InputError(
-                f"{graph.name}: control flow is not exported: {node.op_type} (node {node.name!r}, "
-                f"from {where}), made by torch.cond or a loop; decide it before the export, or "
-                "compute both branches and choose with torch.where"
-            )
 
 
 def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
@@ -181,58 +143,6 @@ def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
         first_line = next(iter(str(error).splitlines()), "")
         raise CheckFailedError(f"{path}: ONNX's checker refuses the graph: {first_line}") from None
     return nodes, parameters
-
-
-def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], path: Path) -> float:
-    """Return the largest difference between the module and ONNX Runtime on the example.
-
-    Raises:
-        CheckFailedError: It is above ``MAX_ERROR``, a shape differs, a number is not finite, or
-            ONNX Runtime cannot run the file.
-    """
-    import onnxruntime
-
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    with evaluating(module), torch.no_grad():
-        # A copy, because a module may write to its inputs.
-        result = module(*(value.to(device, copy=True) for value in example_inputs.values()))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    feed = {name: value.detach().cpu().numpy() for name, value in example_inputs.items()}
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        names = [output.name for output in session.get_outputs()]
-        found = session.run(names, feed)
-    except Exception as error:  # onnxruntime's own exception classes share no public base
-        text = " ".join(str(error).split())[:300]
-        raise CheckFailedError(f"{path.name}: ONNX Runtime cannot run the graph: {text}") from None
-    worst = 0.0
-    for name, value, array in zip(names, returned_tensors(result), found, strict=True):
-        worst = max(worst, _difference(name, value.detach().cpu().double().numpy(), array))
-    if worst > MAX_ERROR:
-        raise CheckFailedError(
-            f"ONNX Runtime differs from PyTorch by {worst:.3g} on the example inputs, "
-            f"expected at most {MAX_ERROR:g}; nothing was written"
-        )
-    return worst
-
-
-def _difference(name: str, expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
-    """Return the largest difference of two arrays that must be finite and of one shape."""
-    if expected.shape != found.shape:
-        raise CheckFailedError(
-            f"output {name!r}: ONNX Runtime gives the shape {list(found.shape)}, expected "
-            f"PyTorch's {list(expected.shape)}; nothing was written"
-        )
-    for who, values in (("PyTorch", expected), ("ONNX Runtime", found)):
-        if not np.isfinite(values).all():
-            raise CheckFailedError(
-                f"output {name!r}: {who} computes NaN or infinity on the example inputs, expected "
-                "finite numbers; mend the weights or give other inputs; nothing was written"
-            )
-    return float(np.abs(expected - found.astype(np.float64)).max(initial=0.0))
 
 
 def _float_count(proto: onnx.ModelProto) -> int:

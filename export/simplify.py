@@ -19,15 +19,20 @@ from differseg.export.batchnorm import fold_batchnorm
 from differseg.manifest import Decision
 
 _NO_LIMIT = 1 << 40
+# The default limits leave large computed constants, such as the kernel of a resize, in the graph.
+_LIMITS: dict[str, Any] = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
+
+
+def fold_constants(model: ir.Model) -> None:
+    """Compute, in place, whatever depends on constants alone, at any size."""
+    optimizer.fold_constants(model, **_LIMITS)
 
 
 def simplify(model: ir.Model) -> list[Decision]:
     """Simplify in place; returns what was done, for the manifest."""
-    # The default limits leave the trigonometry of a 96x128 Fourier basis in the graph.
-    limits: dict[str, Any] = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
-    optimizer.fold_constants(model, **limits)
+    fold_constants(model)
     folded, rewritten = fold_batchnorm(model)
-    optimizer.optimize_ir(model, num_iterations=4, **limits)
+    optimizer.optimize_ir(model, num_iterations=4, **_LIMITS)
     _remove_noops(model.graph)
     _cast_bytes_first(model.graph)
     _bound_slices(model.graph)
@@ -63,6 +68,8 @@ def strip_annotations(model: ir.Model) -> None:
     common.ClearMetadataAndDocStringPass()(model)
     opset = model.opset_imports[""]
     for node in model.graph:
+        if node.domain not in ("", "ai.onnx"):
+            continue
         schema = onnx.defs.get_schema(node.op_type, max_inclusive_version=opset, domain=node.domain)
         for name, attribute in list(node.attributes.items()):
             default = schema.attributes[name].default_value if name in schema.attributes else None

@@ -58,7 +58,8 @@ class ExportOptions:
     precision: str = option("fp32", metavar="P")
     """Precision of the graph: fp32."""
     ops: str = option("portable", metavar="FORM")
-    """Form of the operators: portable (standard ONNX)."""
+    """Form of the operators: portable (standard ONNX), function (named, for reading) or plugin (for
+    the TensorRT plugin library)."""
     target: str = option(DEFAULT_TARGET, metavar="NAME")
     """What the file must be good for, see 'differseg check --help'."""
     data: Path | None = option(None, metavar="DIR")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from differseg.errors import InputError
+from differseg.export.lowering.nodes import translations
 from differseg.export.naming import keep_interface
 
 TRACE_OPSET = 18
@@ -99,7 +100,12 @@ def _convert(module: nn.Module, program: torch.export.ExportedProgram) -> ir.Mod
     name = type(module).__name__
     try:
         exported = torch.onnx.export(
-            program, dynamo=True, opset_version=TRACE_OPSET, optimize=False, verbose=False
+            program,
+            dynamo=True,
+            opset_version=TRACE_OPSET,
+            optimize=False,
+            verbose=False,
+            custom_translation_table=translations(),
         )
     except Exception as error:  # its own kinds wrap whatever a translation of one operator raises
         cause: BaseException = error

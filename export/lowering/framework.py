@@ -24,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from differseg.manifest import Decision
+
 DOMAIN = "differseg"
 """Domain of the operators' own nodes."""
 
@@ -136,6 +138,10 @@ class Lowering(ABC):
     def check(self, call: Call) -> str | None:
         """Return why a node cannot be rewritten, None when it can."""
         return fixed_sizes(call)
+
+    def decisions(self, call: Call) -> list[Decision]:
+        """Return what the rewrite chooses by itself, with its reasons, for the manifest."""
+        return []
 
     @abstractmethod
     def rewrite(self, op: Builder, call: Call) -> ir.Value:

@@ -35,7 +35,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     noted = Steps()
     monkeypatch.setattr(export_run, "trace", noted.trace)
     monkeypatch.setattr(export_run, "lowered_for_export", lambda module, size_hw: module)
-    monkeypatch.setattr(export_run, "finish_graph", lambda graph, strip: [])
+    monkeypatch.setattr(export_run, "finish_graph", lambda graph, ops, strip: [])
     return noted
 
 

@@ -1,0 +1,102 @@
+"""Does a written file compute what the module computes: one run of the example in ONNX Runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from differseg.errors import CheckFailedError
+from differseg.export.finish import finish_body
+from differseg.export.lowering.spelling import with_definitions
+from differseg.export.modelfile import serialize
+from differseg.export.trace import evaluating, returned_tensors
+
+MAX_ERROR = 1e-4
+"""Largest difference between PyTorch and ONNX Runtime that an export may show."""
+MAX_HALF_ERROR = 5e-3
+"""The same for an output of float16, relative to its largest value."""
+
+
+def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], path: Path) -> float:
+    """Return the largest difference between the module and ONNX Runtime on the example.
+
+    Raises:
+        CheckFailedError: It is above ``MAX_ERROR``, a shape differs, a number is not finite, or
+            ONNX Runtime cannot run the file.
+    """
+    import onnxruntime
+
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with evaluating(module), torch.no_grad():
+        # A copy, because a module may write to its inputs.
+        result = module(*(value.to(device, copy=True) for value in example_inputs.values()))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    feed = {name: value.detach().cpu().numpy() for name, value in example_inputs.items()}
+    try:
+        with runnable(path) as file:
+            session = onnxruntime.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+        names = [output.name for output in session.get_outputs()]
+        found = session.run(names, feed)
+    except Exception as error:  # onnxruntime's own exception classes share no public base
+        text = " ".join(str(error).split())[:300]
+        raise CheckFailedError(f"{path.name}: ONNX Runtime cannot run the graph: {text}") from None
+    worst = 0.0
+    for name, value, array in zip(names, returned_tensors(result), found, strict=True):
+        expected = value.detach().cpu().double().numpy()
+        error, limit = _difference(name, expected, array), MAX_ERROR
+        if array.dtype == np.float16:
+            limit = MAX_HALF_ERROR * float(np.abs(expected).max(initial=0.0))
+        if error > limit:
+            raise CheckFailedError(
+                f"output {name!r}: ONNX Runtime differs from PyTorch by {error:.3g} on the example "
+                f"inputs, expected at most {limit:.3g}; nothing was written"
+            )
+        worst = max(worst, error)
+    return worst
+
+
+@contextlib.contextmanager
+def runnable(path: Path) -> Iterator[Path]:
+    """Yield a file that ONNX Runtime runs: the same one, or one that defines its plugin nodes."""
+    model = with_definitions(path, finish_body) if _mentions_plugins(path) else None
+    if model is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        defined = Path(folder) / path.name
+        defined.write_bytes(serialize(model))
+        yield defined
+
+
+def _mentions_plugins(path: Path) -> bool:
+    """Whether a file can hold plugin nodes; a large one without any need not be parsed."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"plugin_namespace") >= 0
+
+
+def _difference(name: str, expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+    """Return the largest difference of two arrays that must be finite and of one shape."""
+    if expected.shape != found.shape:
+        raise CheckFailedError(
+            f"output {name!r}: ONNX Runtime gives the shape {list(found.shape)}, expected "
+            f"PyTorch's {list(expected.shape)}; nothing was written"
+        )
+    for who, values in (("PyTorch", expected), ("ONNX Runtime", found)):
+        if not np.isfinite(values).all():
+            raise CheckFailedError(
+                f"output {name!r}: {who} computes NaN or infinity on the example inputs, expected "
+                "finite numbers; mend the weights or give other inputs; nothing was written"
+            )
+    return float(np.abs(expected - found.astype(np.float64)).max(initial=0.0))

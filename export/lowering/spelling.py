@@ -1,0 +1,207 @@
+"""Write the ``differseg::`` nodes of a graph in one of three spellings.
+
+``portable``: standard operators in the node's place.  ``function``: the node stays and calls a
+local function of the same standard operators, for reading.  ``plugin``: the node stays bare where
+the plugin library has a kernel for it, and says where TensorRT finds that; others become portable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from differseg.errors import InputError
+from differseg.export.lowering.framework import DOMAIN, VERSION, Builder, Call, Lowering
+from differseg.export.lowering.registry import LOWERINGS
+from differseg.export.naming import module_path
+from differseg.manifest import Decision
+
+FORMS = ("portable", "function", "plugin")
+"""The spellings, by the names of ``--ops``."""
+
+PLUGIN_VERSION = "1"
+PLUGIN_NAMESPACE = DOMAIN
+_PLUGIN_ATTRIBUTES = {"plugin_version": PLUGIN_VERSION, "plugin_namespace": PLUGIN_NAMESPACE}
+
+Finish = Callable[[ir.Model], None]
+"""Simplifies a graph of standard operators and brings it to the wanted opset, in place."""
+
+
+def lower(model: ir.Model, form: str) -> list[Decision]:
+    """Rewrite, in place, every operator's node that does not stay in this form.
+
+    Args:
+        model: A traced graph with constants folded.
+        form: One of ``FORMS``.
+
+    Raises:
+        InputError: A node has no portable form; says which, where it comes from and why.
+    """
+    decisions: dict[tuple[str, str], Decision] = {}
+    for node, lowering in _own_nodes(model.graph):
+        call = Call(node)
+        _refuse(call, lowering)
+        if _stays(lowering, form):
+            model.graph.opset_imports[DOMAIN] = VERSION
+            continue
+        for decision in lowering.decisions(call):
+            decisions[decision.what, decision.value] = decision
+        _replace(model.graph, call, lowering)
+    if not _holds_own(model.graph):
+        model.graph.opset_imports.pop(DOMAIN, None)
+    return list(decisions.values())
+
+
+def attach_functions(model: ir.Model, finish: Finish) -> None:
+    """Give every bare node a local function that computes it, in place; constants lie in its body.
+
+    Nodes of equal attributes and operand shapes share a function.  One function of an operator has
+    the operator's name; further ones are told apart by the shape of their first operand.
+
+    Args:
+        model: A finished graph.
+        finish: Applied to each body.
+    """
+    functions: dict[Any, ir.Function] = {}
+    for node, lowering in _own_nodes(model.graph):
+        call = Call(node)
+        key = _signature(call)
+        if key not in functions:
+            taken = {function.name for function in functions.values()}
+            functions[key] = _function(call, lowering, _function_name(call, taken), finish)
+        node.op_type = functions[key].name
+    for function in functions.values():
+        model.functions[function.identifier()] = function
+
+
+def mark_plugins(model: ir.Model) -> int:
+    """Say on every bare node where TensorRT finds its plugin, in place; returns how many there are.
+
+    TensorRT 10.15 and later look for a plugin first where a node has ``plugin_namespace``.
+    """
+    count = 0
+    for node, _ in _own_nodes(model.graph):
+        for name, text in _PLUGIN_ATTRIBUTES.items():
+            node.attributes.add(ir.AttrString(name, text))
+        count += 1
+    return count
+
+
+def _own_nodes(graph: ir.Graph) -> Iterator[tuple[ir.Node, Lowering]]:
+    for node in list(graph):
+        if node.domain == DOMAIN:
+            if node.op_type not in LOWERINGS:
+                raise InputError(
+                    f"{node.op_type} (node {node.name!r}): differseg has no such operator; "
+                    f"expected one of {', '.join(LOWERINGS)}"
+                )
+            yield node, LOWERINGS[node.op_type]
+
+
+def _holds_own(graph: ir.Graph) -> bool:
+    return any(node.domain == DOMAIN for node in graph)
+
+
+def _stays(lowering: Lowering, form: str) -> bool:
+    return form == "function" or (form == "plugin" and lowering.plugin)
+
+
+def _refuse(call: Call, lowering: Lowering) -> None:
+    reason = lowering.check(call)
+    if reason is not None:
+        where = module_path(call.node) or "the module itself"
+        raise InputError(
+            f"{call.node.op_type} (from {where}) has no ONNX form here: {reason}; export with "
+            "fixed sizes, or change that call"
+        )
+
+
+def _replace(graph: ir.Graph, call: Call, lowering: Lowering) -> None:
+    """Put the standard operators in the node's place."""
+    node, op = call.node, Builder()
+    source = lowering.rewrite(op, call)
+    for value in op.tape.initializers:
+        value.name = _free_name(graph, f"{node.name}.{value.name}")
+        graph.register_initializer(value)
+    for step in op.tape.nodes:
+        step.metadata_props.update(node.metadata_props)
+    graph.insert_before(node, op.tape.nodes)
+    result = node.outputs[0]
+    source.type, source.shape = result.type, result.shape
+    ir.convenience.replace_all_uses_with(result, source, replace_graph_outputs=True)
+    if source.is_graph_output():
+        source.name = result.name
+    graph.remove(node, safe=True)
+
+
+def _free_name(graph: ir.Graph, name: str) -> str:
+    free, number = name, 0
+    while free in graph.initializers:
+        number += 1
+        free = f"{name}.{number}"
+    return free
+
+
+def _signature(call: Call) -> Any:
+    """Return what a body depends on: the attributes, and type and shape of every operand."""
+    attributes = tuple(sorted((a.name, str(a.value)) for a in call.node.attributes.values()))
+    operands = tuple((value.dtype, str(value.shape)) for value in call.inputs)
+    return call.node.op_type, attributes, operands
+
+
+def _function_name(call: Call, taken: set[str]) -> str:
+    """Return the operator's name, then with its sizes, then with a number."""
+    stem = call.node.op_type
+    sized = f"{stem}_{'x'.join(map(str, call.sizes()))}"
+    numbered = (f"{sized}_{number}" for number in range(2, len(taken) + 3))
+    return next(name for name in (stem, sized, *numbered) if name not in taken)
+
+
+def _function(call: Call, lowering: Lowering, name: str, finish: Finish) -> ir.Function:
+    """Write a node's rewrite as a local function."""
+    operands = [
+        ir.Value(name=f"operand_{index}", shape=value.shape, type=value.type)
+        for index, value in enumerate(call.inputs)
+    ]
+    node = ir.node(
+        call.node.op_type, operands, attributes=list(call.node.attributes.values()), domain=DOMAIN
+    )
+    result = node.outputs[0]
+    result.name, result.type = "result", call.node.outputs[0].type
+    result.shape = call.node.outputs[0].shape
+    body = ir.Graph(operands, [result], nodes=[node], opset_imports={"": 18}, name=name)
+    _replace(body, Call(node), lowering)
+    scratch = ir.Model(body, ir_version=10)
+    finish(scratch)
+    _constants_into_body(body)
+    attributes = [ir.Attr(a.name, a.type, None) for a in call.node.attributes.values()]
+    return ir.Function(DOMAIN, name, "", graph=body, attributes=attributes)
+
+
+def _constants_into_body(body: ir.Graph) -> None:
+    """Turn initializers, which a function cannot have, into Constant nodes."""
+    first = next(iter(body), None)
+    for value in list(body.initializers.values()):
+        constant = ir.node("Constant", [], attributes={"value": value.const_value})
+        made = constant.outputs[0]
+        made.name, made.type, made.shape = value.name, value.type, value.shape
+        body.initializers.pop(str(value.name))
+        ir.convenience.replace_all_uses_with(value, made)
+        if first is not None:
+            body.insert_before(first, constant)
+
+
+def with_definitions(path: Path, finish: Finish) -> onnx.ModelProto | None:
+    """Return a file's graph with a definition for every bare node; None where it has none.
+
+    This is what a file of the plugin form computes, in a form that ONNX Runtime runs.
+    """
+    model = ir.load(path)
+    if model.functions or not _holds_own(model.graph):
+        return None
+    attach_functions(model, finish)
+    return ir.to_proto(model)
