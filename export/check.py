@@ -20,12 +20,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from differseg.errors import InputError
 from differseg.export import rtx
 from differseg.export.graph_view import GraphView, opset_of, shape_of
-from differseg.export.lint import Verdict, levels_by_target, lint
+from differseg.export.lint import levels_by_target, lint
 from differseg.export.lint_rules import Level
 from differseg.export.modelfile import PROTOBUF_LIMIT, read_model
 from differseg.export.targets import DEFAULT_TARGET, TARGETS, Target, find_target
+from differseg.export.verdict import Verdict
 from differseg.options import option, parse
 
 _MAX_BATCH = 4
@@ -52,6 +54,9 @@ class CheckOptions:
     onnxruntime."""
     real: bool = False
     """Also run NVIDIA's own parser and builder (TensorRT-RTX; no GPU needed)."""
+    plugin: tuple[Path, ...] = option((), metavar="LIB.so")
+    """With --real: a TensorRT plugin library to load first, which runs on this machine (may be
+    repeated)."""
     json: bool = False
     """Print the whole report as one JSON document on the last line."""
 
@@ -113,19 +118,30 @@ class CheckReport:
         return [" ".join(line.split()) for line in lines]
 
 
-def check(path: Path | str, target: str = DEFAULT_TARGET, real: bool = False) -> CheckReport:
+def check(
+    path: Path | str,
+    target: str = DEFAULT_TARGET,
+    real: bool = False,
+    plugins: Sequence[Path | str] = (),
+) -> CheckReport:
     """Hold an ONNX file against a target.
 
     Args:
         path: The file.
         target: A name of :data:`differseg.export.targets.TARGETS`.
         real: Also run NVIDIA's parser and builder.
+        plugins: TensorRT plugin libraries that these load first; they run on this machine.
 
     Raises:
-        InputError: There is no such target.
+        InputError: There is no such target, or a plugin library is given without ``real`` or
+            cannot be loaded.
         ModelFileError: The file is missing, empty, truncated or not ONNX.
         MissingComponentError: ``real``, and NVIDIA's package is not installed.
     """
+    if plugins and not real:
+        raise InputError(
+            f"{plugins[0]}: only NVIDIA's own parser and builder load a plugin library; add --real"
+        )
     chosen, model = find_target(target), read_model(path)
     if real:
         rtx.find_libraries()
@@ -148,7 +164,7 @@ def check(path: Path | str, target: str = DEFAULT_TARGET, real: bool = False) ->
         findings=findings,
         nodes=nodes,
         targets=targets,
-        rtx=rtx.build(path, profiles=profiles) if real else None,
+        rtx=rtx.build(path, profiles=profiles, plugins=plugins) if real else None,
     )
 
 
@@ -239,7 +255,7 @@ def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
         lines = []
     else:
         console.print(f"{label}: [red]{report.status}[/]", highlight=False)
-        lines = [str(error) for error in report.errors] or [report.reason]
+        lines = [*report.plugin_errors, *map(str, report.errors)] or [report.reason]
     lines += dict.fromkeys(line for line in report.log if line.startswith("warning"))
     for line in lines:
         console.print(f"  {escape(' '.join(line.split()))}", highlight=False, soft_wrap=True)
@@ -248,7 +264,7 @@ def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns 0 when the target accepts the file, 1 otherwise."""
     options = parse(CheckOptions, argv, "differseg check")
-    report = check(options.model, options.target, options.real)
+    report = check(options.model, options.target, options.real, options.plugin)
     print_report(report, Console())
     if options.json:
         print(json.dumps(report.to_plain()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import onnx
 
 from differseg.export.graph_view import GraphView, NodeView, opset_of, shape_of
+from differseg.export.lint_plugins import own_verdict
 from differseg.export.lint_rules import Level, rules_for
+from differseg.export.lowering.plugin_nodes import PLUGIN_NAMESPACE
 from differseg.export.targets import (
     OPERATORS_SOURCE,
     TARGETS,
@@ -16,27 +17,16 @@ from differseg.export.targets import (
     operator_since,
     supported_operators,
 )
+from differseg.export.verdict import Verdict
 
 _STANDARD = ("", "ai.onnx")
-_PLUGIN_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml")
+_ONNXRUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml")
 _INT64_NATIVE = (9, 0)
 _READS_FUNCTIONS = (9, 0)
 
 
 Functions = set[tuple[str, str]]
 """Domain and name of a file's local functions."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What one target says about one node, or about the graph as a whole (``op`` is empty)."""
-
-    node: str
-    op: str
-    level: Level
-    reason: str = ""
-    advice: str = ""
-    source: str = ""
 
 
 def lint(
@@ -148,7 +138,9 @@ def _foreign_verdict(proto: onnx.NodeProto, target: Target, functions: Functions
             "write the function in the opset of the graph, or export without functions",
             "differseg looks into functions of the graph's own opset only",
         )  # fmt: skip
-    if target.engine == "onnxruntime" and proto.domain in _PLUGIN_DOMAINS:
+    if proto.domain == PLUGIN_NAMESPACE:
+        return own_verdict(proto, target)
+    if target.engine == "onnxruntime" and proto.domain in _ONNXRUNTIME_DOMAINS:
         return Verdict(proto.name, label, "yes")
     return Verdict(
         proto.name, label, "no", "an operator of a custom domain, which needs a plugin library",

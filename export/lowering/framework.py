@@ -132,8 +132,6 @@ class Lowering(ABC):
 
     op_type: ClassVar[str]
     """The node that is rewritten."""
-    plugin: ClassVar[bool] = False
-    """Whether the plugin library has a kernel for it."""
 
     def check(self, call: Call) -> str | None:
         """Return why a node cannot be rewritten, None when it can."""

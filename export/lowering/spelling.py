@@ -16,6 +16,13 @@ import onnx_ir as ir
 
 from differseg.errors import InputError
 from differseg.export.lowering.framework import DOMAIN, VERSION, Builder, Call, Lowering
+from differseg.export.lowering.plugin_nodes import (
+    NAMESPACE_ATTRIBUTE,
+    PLUGIN_NAMESPACE,
+    PLUGIN_NODES,
+    PLUGIN_VERSION,
+    VERSION_ATTRIBUTE,
+)
 from differseg.export.lowering.registry import LOWERINGS
 from differseg.export.naming import module_path
 from differseg.manifest import Decision
@@ -23,9 +30,7 @@ from differseg.manifest import Decision
 FORMS = ("portable", "function", "plugin")
 """The spellings, by the names of ``--ops``."""
 
-PLUGIN_VERSION = "1"
-PLUGIN_NAMESPACE = DOMAIN
-_PLUGIN_ATTRIBUTES = {"plugin_version": PLUGIN_VERSION, "plugin_namespace": PLUGIN_NAMESPACE}
+_PLUGIN_ATTRIBUTES = {VERSION_ATTRIBUTE: PLUGIN_VERSION, NAMESPACE_ATTRIBUTE: PLUGIN_NAMESPACE}
 
 Finish = Callable[[ir.Model], None]
 """Simplifies a graph of standard operators and brings it to the wanted opset, in place."""
@@ -45,7 +50,7 @@ def lower(model: ir.Model, form: str) -> list[Decision]:
     for node, lowering in _own_nodes(model.graph):
         call = Call(node)
         _refuse(call, lowering)
-        if _stays(lowering, form):
+        if form == "function" or (form == "plugin" and node.op_type in PLUGIN_NODES):
             model.graph.opset_imports[DOMAIN] = VERSION
             continue
         for decision in lowering.decisions(call):
@@ -104,10 +109,6 @@ def _own_nodes(graph: ir.Graph) -> Iterator[tuple[ir.Node, Lowering]]:
 
 def _holds_own(graph: ir.Graph) -> bool:
     return any(node.domain == DOMAIN for node in graph)
-
-
-def _stays(lowering: Lowering, form: str) -> bool:
-    return form == "function" or (form == "plugin" and lowering.plugin)
 
 
 def _refuse(call: Call, lowering: Lowering) -> None:
