@@ -35,6 +35,8 @@ INSTALL_HINT = "pip install 'differseg[rtx]'"
 _TESTED_PACKAGE = "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"
 TIMEOUT_S = 900.0
 _COMMAND = ("-m", "differseg.export.rtx_worker")
+_CORE = "libtensorrt_rtx"
+_FROM_PLUGIN = "error: differseg: "
 
 Status = Literal["built", "refused", "build_failed", "crashed", "timeout"]
 Profiles = Mapping[str, Sequence[Sequence[int]]]
@@ -93,6 +95,11 @@ class RtxReport:
         """Whether an engine was built."""
         return self.status == "built"
 
+    @property
+    def plugin_errors(self) -> tuple[str, ...]:
+        """What differseg's own plugins object to."""
+        return _plugin_errors(self.log)
+
 
 @dataclass(frozen=True)
 class Libraries:
@@ -121,7 +128,7 @@ def find_libraries() -> Libraries:
         )
     folder = Path(found.submodule_search_locations[0]).absolute()
     return Libraries(
-        core=_newest(folder, "libtensorrt_rtx"),
+        core=_newest(folder, _CORE),
         parser=_newest(folder, "libtensorrt_onnxparser_rtx"),
     )
 
@@ -139,6 +146,7 @@ def build(
     path: Path | str,
     *,
     profiles: Profiles | None = None,
+    plugins: Sequence[Path | str] = (),
     threads: int | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> RtxReport:
@@ -147,22 +155,26 @@ def build(
     Args:
         path: The ONNX file.
         profiles: Min, opt and max shape of every dynamic input.
+        plugins: TensorRT plugin libraries to load first.  They are code that runs on this
+            machine, in the child process: name only those that you trust.
         threads: Threads of the builder; its own choice by default.
         timeout_s: Limit for the child process, seconds.
 
     Raises:
-        InputError: There is no such file.
+        InputError: There is no such file, or a plugin library cannot be loaded.
         MissingComponentError: The package is not installed, its process does not start, or it is
             a version whose binary interface does not pass the self-test.
     """
     libraries, model = find_libraries(), Path(path)
-    if not model.is_file():
-        raise InputError(f"{model}: there is no such file")
+    for file in (model, *map(Path, plugins)):
+        if not file.is_file():
+            raise InputError(f"{file}: there is no such file")
     request = {
         "core": str(libraries.core),
         "parser": str(libraries.parser),
         "model": str(model.resolve()),
         "profiles": {name: [list(s) for s in shapes] for name, shapes in (profiles or {}).items()},
+        "plugins": [str(Path(plugin).resolve()) for plugin in plugins],
         "threads": threads,
     }
     report = _run_worker(request, timeout_s)
@@ -243,13 +255,18 @@ def _probe_model() -> bytes:
 def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], str, bool]:
     """Run the worker; returns its facts, how it ended, and whether it ran out of time.
 
-    It runs in an empty folder, because ``python -m`` imports from the current one first.
+    It runs in a folder of its own, because ``python -m`` imports from the current one first.  The
+    folder holds the core library's short name, by which the parser opens it when it meets a plugin:
+    it aborts when it does not find it.
     """
     command = [sys.executable, "-X", "utf8", *_COMMAND]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     absolute = os.pathsep.join(os.path.abspath(path) for path in paths if path)
     late, ending = False, ""
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, f"{_CORE}.so").symlink_to(request["core"])
+        searched = [folder, os.environ.get("LD_LIBRARY_PATH", "")]
+        search = os.pathsep.join(path for path in searched if path)
         try:
             done = subprocess.run(
                 command,
@@ -257,7 +274,7 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
                 capture_output=True,
                 timeout=timeout_s,
                 cwd=folder,
-                env=os.environ | {"PYTHONPATH": absolute},
+                env=os.environ | {"PYTHONPATH": absolute, "LD_LIBRARY_PATH": search},
             )
             output, ending = done.stdout, _ending(done.returncode, done.stderr)
         except subprocess.TimeoutExpired as expired:
@@ -283,8 +300,17 @@ def _ending(code: int, stderr: bytes) -> str:
     return f"{how}: {last:.300}" if last else how
 
 
+def _plugin_errors(log: Sequence[str]) -> tuple[str, ...]:
+    own = [line for line in log if line.startswith(_FROM_PLUGIN)]
+    return tuple(line.removeprefix("error: ") for line in dict.fromkeys(own))
+
+
 def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
-    """Run one request and turn its facts into a report, whatever happened to the process."""
+    """Run one request and turn its facts into a report, whatever happened to the process.
+
+    Raises:
+        InputError: A plugin library cannot be loaded.
+    """
     facts, ending, late = _collect(request, timeout_s)
     status: Any = facts.get("status")
     reason = facts.get("reason", "")
@@ -292,10 +318,16 @@ def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
         status, reason = "timeout", f"no answer within {timeout_s:g} s during {facts['stage']}"
     elif status is None:
         status, reason = "crashed", f"the process ended in stage {facts['stage']} with {ending}"
+    if facts["stage"] == "plugin":
+        raise InputError(
+            f"{facts['plugin']}: NVIDIA's parser and builder cannot load this plugin library "
+            f"({reason}); build it with: python -m differseg.export.plugin_library"
+        )
     errors = tuple(NodeError(**error) for error in facts.get("errors", ()))
     if status != "built" and not reason:
         spoken = [line for line in facts["log"] if line.startswith(("error", "internal_error"))]
-        reason = str(errors[0]) if errors else " | ".join(spoken) or "no message from the library"
+        said = [*_plugin_errors(facts["log"]), str(errors[0])] if errors else spoken
+        reason = " | ".join(said) or "no message from the library"
     copied = (
         "version", "layers", "layer_types", "engine_bytes", "memory", "parse_s", "build_s",
     )  # fmt: skip

@@ -38,6 +38,7 @@ NETWORK: Table = {
 }
 CONFIG: Table = {"addOptimizationProfile": (23, "ip")}
 PROFILE: Table = {"setDimensions": (2, "bsiD")}
+REGISTRY: Table = {"loadLibrary": (6, "ps")}
 MEMORY: Table = {"data": (2, "p"), "size": (3, "z")}
 TENSOR: Table = {"getName": (3, "s"), "getDimensions": (5, "d"), "getType": (6, "i")}
 LAYER: Table = {"getType": (2, "i")}
@@ -118,7 +119,7 @@ class NativeObject:
         address: The pointer that a factory returned.
         table: The methods of its class.
         wrapped: Whether the public object holds a pointer to the implementation (all classes of
-            the core library do; the parser's do not).
+            the core library but the plugin registry do; the parser's do not).
     """
 
     def __init__(self, address: int | None, table: Table, *, wrapped: bool = True) -> None:

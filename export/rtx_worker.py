@@ -34,10 +34,26 @@ def _load(core_path: str, parser_path: str) -> tuple[ctypes.CDLL, ctypes.CDLL]:
     core.getInferLibVersion.restype = ctypes.c_int32
     core.createInferBuilder_INTERNAL.restype = ctypes.c_void_p
     core.createInferBuilder_INTERNAL.argtypes = [ctypes.c_void_p, ctypes.c_int32]
+    core.getPluginRegistry.restype = ctypes.c_void_p
     create = parser.createNvOnnxParser_INTERNAL
     create.restype = ctypes.c_void_p
     create.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32]
     return core, parser
+
+
+def _refused_plugin(core: ctypes.CDLL, path: str) -> str | None:
+    """Load a plugin library into the registry; returns why it cannot be, if so.
+
+    The registry's own words are about its loader, so the usual causes are found out first.
+    """
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        return str(error)
+    if not hasattr(library, "getCreators"):
+        return "it exports no getCreators, so it is no TensorRT plugin library"
+    registry = NativeObject(core.getPluginRegistry(), abi.REGISTRY, wrapped=False)
+    return None if registry.loadLibrary(path) else "the plugin registry refused it"
 
 
 def _parser_errors(parser: NativeObject) -> list[dict[str, Any]]:
@@ -144,6 +160,13 @@ def run(request: dict[str, Any], emit: Emit) -> None:
     logger = abi.Logger(sink)
     emit(stage="create")
     builder = NativeObject(core.createInferBuilder_INTERNAL(logger.address, version), abi.BUILDER)
+    for path in request.get("plugins", ()):
+        emit(stage="plugin", plugin=path)
+        refusal = _refused_plugin(core, path)
+        if refusal:
+            emit(status="plugin_refused", reason=refusal)
+            return
+    emit(stage="create")
     if request.get("threads"):
         builder.setMaxThreads(request["threads"])
     network = NativeObject(builder.createNetworkV2(0), abi.NETWORK)
