@@ -13,11 +13,10 @@ using nvinfer1::PluginField;
 using nvinfer1::PluginFieldCollection;
 using nvinfer1::PluginFieldType;
 
-// The order is that of the numbers in differseg_kernels.h.
 char const* const kNorms[] = {"backward", "ortho", "forward", nullptr};
 char const* const kModes[] = {"zero", "symmetric", "reflect", "periodic", "periodization", nullptr};
 char const* const kBorders[] = {"zeros", "edge", nullptr};
-char const* const kWeights[] = {"none", "softmax", "hamming", nullptr};
+char const* const kNormalize[] = {"none", "softmax", "hamming", nullptr};
 
 namespace {
 
@@ -63,9 +62,9 @@ bool readWord(char const* plugin, Attribute const& a, PluginField const& field) 
 }
 
 bool readFilter(char const* plugin, Attribute const& a, PluginField const& field) noexcept {
-    if (field.length < 2 || field.length > kMostTaps) {
+    if (field.length < 2 || field.length > DIFFERSEG_MAX_TAPS) {
         return complain(plugin, "attribute %s has %d taps, expected 2 to %d; %s", a.name,
-            field.length, kMostTaps, kAgain);
+            field.length, DIFFERSEG_MAX_TAPS, kAgain);
     }
     std::memcpy(a.taps->values, field.data, sizeof(float) * static_cast<size_t>(field.length));
     a.taps->count = field.length;

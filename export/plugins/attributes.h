@@ -2,6 +2,8 @@
 // parser's fields, checked, written into an engine and described in the timing cache.
 #pragma once
 
+#include "differseg_kernels.h"
+
 #include <NvInferRuntime.h>
 
 #include <cstddef>
@@ -9,12 +11,10 @@
 
 namespace differseg {
 
-constexpr int32_t kMostTaps = 40;  // of a wavelet filter; the kernels take them by value
-
 // A wavelet filter.
 struct Taps {
     int32_t count{0};
-    float values[kMostTaps]{};
+    float values[DIFFERSEG_MAX_TAPS]{};
 };
 
 // One attribute: its ONNX name, where its value lives, and which values are legal.  A word is kept
@@ -65,9 +65,10 @@ struct Attributes {
     Attribute const* end() const noexcept { return items + count; }
 };
 
-extern char const* const kNorms[];     // of the Fourier transforms
-extern char const* const kModes[];     // of the wavelet transforms
-extern char const* const kBorders[];   // of reassembly
-extern char const* const kWeights[];   // how reassembly normalises its kernels
+// The legal words, in the order of the numbers in differseg_kernels.h.
+extern char const* const kNorms[];
+extern char const* const kModes[];
+extern char const* const kBorders[];
+extern char const* const kNormalize[];
 
 }  // namespace differseg

@@ -20,7 +20,7 @@ public:
     }
 
 protected:
-    bool consistent() const noexcept override { return bank_.hasOneLength(kName); }
+    bool consistent() const noexcept override { return bank_.isPadded(kName); }
 
     bool accepts(nvinfer1::Dims const* in) const noexcept override {
         return hasRank("the input", in[0], 4);

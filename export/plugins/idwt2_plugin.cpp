@@ -25,7 +25,7 @@ public:
     }
 
 protected:
-    bool consistent() const noexcept override { return bank_.hasOneLength(kName); }
+    bool consistent() const noexcept override { return bank_.isPadded(kName); }
 
     bool accepts(nvinfer1::Dims const* in) const noexcept override {
         return hasRank("the bands", in[0], 5) && hasExtent("the bands", in[0], 2, 4)

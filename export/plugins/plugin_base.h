@@ -154,7 +154,7 @@ private:
 
     nvinfer1::PluginField fields_[Attributes::kMost]{};
     nvinfer1::PluginFieldCollection collection_{};
-    char description_[1536]{};  // room for two filters of kMostTaps taps
+    char description_[1536]{};  // room for two filters of the longest kind
 };
 
 // The parts that need the plugin's own type.

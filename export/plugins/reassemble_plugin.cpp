@@ -18,7 +18,7 @@ public:
             number("dilation", dilation_, 1, kMostDilation),
             number("groups", groups_, 1, kMostGroups),
             word("border", border_, kBorders),
-            word("normalize", normalize_, kWeights),
+            word("normalize", normalize_, kNormalize),
         };
     }
 

@@ -6,21 +6,19 @@
 
 namespace differseg {
 
-constexpr int32_t kPeriodization = 4;  // its place in kModes
-
 struct WaveletBank {
     Taps lowpass;
     Taps highpass;
     int32_t mode{0};
 
     int32_t taps() const noexcept { return lowpass.count; }
-    bool isPeriodization() const noexcept { return mode == kPeriodization; }
+    bool isPeriodization() const noexcept { return mode == DIFFERSEG_PERIODIZATION; }
 
-    // PyWavelets pads the filters of a bank to one length, which sets the number of coefficients.
-    bool hasOneLength(char const* plugin) const noexcept {
-        return lowpass.count == highpass.count
-               || complain(plugin, "lowpass has %d taps and highpass %d, expected as many; pad the "
-                   "shorter one with zeros as PyWavelets does", lowpass.count, highpass.count);
+    // PyWavelets pads the filters of a bank to one even length, which the sizes depend on.
+    bool isPadded(char const* plugin) const noexcept {
+        return (lowpass.count == highpass.count && lowpass.count % 2 == 0)
+               || complain(plugin, "lowpass has %d taps and highpass %d, expected one even number; "
+                   "pad them with zeros as PyWavelets does", lowpass.count, highpass.count);
     }
 };
 
