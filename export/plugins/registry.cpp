@@ -1,16 +1,14 @@
-// The two functions by which TensorRT reads a plugin library; nothing else is exported.
+// The two functions by which TensorRT reads a plugin library; plugins.map exports nothing else.
 #include "creators.h"
 #include "messages.h"
 
 #include <NvInferRuntime.h>
 
-#define DIFFERSEG_EXPORT extern "C" __attribute__((visibility("default")))
-
-DIFFERSEG_EXPORT void setLoggerFinder(nvinfer1::ILoggerFinder* finder) noexcept {
+extern "C" void setLoggerFinder(nvinfer1::ILoggerFinder* finder) noexcept {
     differseg::setFinder(finder);
 }
 
-DIFFERSEG_EXPORT nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) noexcept {
+extern "C" nvinfer1::IPluginCreatorInterface* const* getCreators(int32_t& count) noexcept {
     static nvinfer1::IPluginCreatorInterface* const creators[] = {
         differseg::rfft2Creator(),
         differseg::irfft2Creator(),
