@@ -1,0 +1,47 @@
+"""Memory layouts: which one a result has, and pixels as rows for sums of weighted pixels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """Return the layout that the result has for the map ``x``, ``(N, C, H, W)``.
+
+    Channels last where ``x`` is channels last and not contiguous as well, else contiguous.
+    """
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def rows_of_pixels(x: Tensor) -> Tensor:
+    """Copy a map so that the channels of a pixel lie side by side, with a pixel of zeros behind.
+
+    Args:
+        x: ``(N, C, H, W)``, any layout.
+
+    Returns:
+        ``(N, H * W + 1, C)``, contiguous; row ``y * W + x`` is a pixel, the last row is zero.
+    """
+    batch, channels, height, width = x.shape
+    rows = x.new_empty(batch, height * width + 1, channels)
+    rows[:, -1] = 0
+    rows[:, :-1].view(batch, height, width, channels).copy_(x.permute(0, 2, 3, 1))
+    return rows
+
+
+def weighted_pixel_sums(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Add up weighted pixels: the gather that reassembly and bilinear sampling both are.
+
+    Args:
+        rows: ``(P, C)``, contiguous, float32 or float64; one image of :func:`rows_of_pixels`.
+        index: ``(Q, T)`` int32 or int64, contiguous, rows of ``rows``.
+        weights: ``(Q, T)`` of the dtype of ``rows``, contiguous.
+
+    Returns:
+        ``(Q, C)``: ``out[q] = sum_t weights[q, t] * rows[index[q, t]]``.
+    """
+    # The weighted embedding sum is PyTorch's one fused gather: no (Q, T, C) tensor ever exists.
+    return torch.nn.functional.embedding_bag(index, rows, per_sample_weights=weights, mode="sum")

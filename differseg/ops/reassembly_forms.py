@@ -1,0 +1,238 @@
+"""How reassembly and its gradients are computed: as shifted maps or as weighted sums of pixels.
+
+Both forms are phase forms: the kernels of the ``scale**2`` output pixels over one input pixel read
+the same taps, so neither the upsampled map nor an unfolded one (``kernel_size**2`` times the map)
+ever exists.  Everything here works in float32 or float64; :mod:`differseg.ops.reassembly` has the
+definition, the checks and the registered operators.
+
+Shapes: ``x`` (N, C, h, w); kernels (N, groups * k * k, s * h, s * w), already normalised; the
+result and its gradient (N, C, s * h, s * w), with k taps along a side and the scale s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from types import EllipsisType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from differseg.ops.layouts import memory_format_of, rows_of_pixels, weighted_pixel_sums
+
+_ITEMS_PER_CHUNK = 2**17
+"""Kernel values per step of the sums of pixels: what lies in cache together with its output."""
+
+
+class Window(NamedTuple):
+    """Where the taps of one reassembly lie."""
+
+    kernel_size: int
+    scale: int
+    dilation: int
+    groups: int
+    border: str
+
+    @property
+    def reach_px(self) -> int:
+        """Farthest tap from the centre, in pixels of the input."""
+        return self.kernel_size // 2 * self.dilation
+
+    @property
+    def padding_px(self) -> int:
+        """Pixels that the map is extended by; taps beyond what is then there count as zero."""
+        return self.reach_px if self.border == "edge" else 0
+
+
+_Index = tuple[EllipsisType, slice, slice]
+
+
+class _Tap(NamedTuple):
+    """One tap: its number, what it reads of the extended map, and the pixels that it is for."""
+
+    number: int
+    source: _Index
+    target: _Index
+
+
+def reassembled(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
+    """Return the reassembled map ``(N, C, s * h, s * w)`` in the layout of ``x``."""
+    if _sums_pixels(x, window):
+        return _reassembled_by_sums(x, kernels, window)
+    return _reassembled_by_shifts(x, kernels, window)
+
+
+def gradient_of_map(grad: Tensor, kernels: Tensor, window: Window) -> Tensor:
+    """Return the gradient with respect to the map, ``(N, C, h, w)``, in the layout of ``grad``."""
+    size_hw = grad.shape[2] // window.scale, grad.shape[3] // window.scale
+    grads = _phases(grad, window)  # (N, g, C/g, s*s, h, w)
+    weights = _phases(kernels, window)  # (N, g, k*k, s*s, h, w)
+    padding_px = window.padding_px
+    extended = grad.new_zeros(
+        *grads.shape[:3], size_hw[0] + 2 * padding_px, size_hw[1] + 2 * padding_px
+    )
+    for tap in _taps(window, size_hw):
+        summed = extended[tap.source]  # (N, g, C/g, h, w)
+        for phase in range(window.scale**2):
+            weight = weights[:, :, tap.number, None, phase][tap.target]  # (N, g, 1, h, w)
+            summed.addcmul_(grads[:, :, :, phase][tap.target], weight)
+    folded = _fold_edges(extended.flatten(1, 2), padding_px)
+    return folded.contiguous(memory_format=memory_format_of(grad))
+
+
+def gradient_of_kernels(grad: Tensor, x: Tensor, window: Window) -> Tensor:
+    """Return the gradient with respect to the kernels, ``(N, g * k * k, s * h, s * w)``."""
+    batch, _, height, width = x.shape
+    scale, groups, taps = window.scale, window.groups, window.kernel_size**2
+    grads = _phases(grad, window)  # (N, g, C/g, s*s, h, w)
+    extended = _extended(x, window).unflatten(1, (groups, -1))  # (N, g, C/g, h', w')
+    phases = grad.new_zeros(batch, groups, taps, scale**2, height, width)
+    for tap in _taps(window, (height, width)):
+        read = extended[tap.source].unsqueeze(3)  # (N, g, C/g, 1, h, w)
+        phases[:, :, tap.number][tap.target] = (grads[tap.target] * read).sum(2)
+    return _interleaved(phases, window).contiguous()
+
+
+def _sums_pixels(x: Tensor, window: Window) -> bool:
+    """Whether weighted sums of pixels are the faster form, as measured on a CPU.
+
+    They pay two changes of layout and one index, which needs enough channels and taps, or a map
+    that is channels last anyway; PyTorch's fused gather is float32 only.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return False
+    if x.shape[1] // window.groups < 16:
+        return False
+    many_taps = (window.kernel_size * window.scale) ** 2 > 25
+    return many_taps or memory_format_of(x) == torch.channels_last
+
+
+def _reassembled_by_shifts(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
+    batch, channels, height, width = x.shape
+    scale, groups = window.scale, window.groups
+    extended = _extended(x, window).unflatten(1, (groups, -1))  # (N, g, C/g, h', w')
+    weights = _phases(kernels, window)  # (N, g, k*k, s*s, h, w)
+    phases = x.new_zeros(batch, groups, scale**2, channels // groups, height, width)
+    for tap in _taps(window, (height, width)):
+        read = extended[tap.source].unsqueeze(2)  # (N, g, 1, C/g, h, w)
+        weight = weights[:, :, tap.number, :, None][tap.target]  # (N, g, s*s, 1, h, w)
+        phases[tap.target].addcmul_(read, weight)
+    joined = _interleaved(phases.transpose(2, 3), window)  # (N, C, s*h, s*w)
+    return joined.contiguous(memory_format=memory_format_of(x))
+
+
+def _reassembled_by_sums(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
+    batch, channels, height, width = x.shape
+    scale, groups, taps = window.scale, window.groups, window.kernel_size**2
+    rows = [rows_of_pixels(part) for part in x.chunk(groups, 1)]
+    out_hw = scale * height, scale * width
+    out = x.new_empty(batch, channels, *out_hw).to(memory_format=memory_format_of(x))
+    parts = [part.permute(0, 2, 3, 1) for part in out.chunk(groups, 1)]  # (N, s*h, s*w, C/g)
+    weights = kernels.view(batch, groups, taps, *out_hw)
+    step = max(1, _ITEMS_PER_CHUNK // (scale * out_hw[1] * taps))
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        index = _pixel_index(top, bottom, (height, width), window, x.device)
+        lines = slice(scale * top, scale * bottom)
+        for image in range(batch):
+            for group in range(groups):
+                weight = weights[image, group, :, lines].flatten(1).t().contiguous()
+                summed = weighted_pixel_sums(rows[group][image], index, weight)
+                parts[group][image, lines] = summed.view(-1, out_hw[1], channels // groups)
+    return out
+
+
+def _pixel_index(
+    top: int, bottom: int, size_hw: tuple[int, int], window: Window, device: torch.device
+) -> Tensor:
+    """Number the pixels that the taps of output rows over input rows top ... bottom read.
+
+    Returns:
+        ``(s * (bottom - top) * s * w, k * k)`` int32; ``h * w`` for taps that count as zero.
+    """
+    height, width = size_hw
+    beyond = height * width
+    offsets = torch.arange(window.kernel_size, dtype=torch.int32, device=device)
+    offsets = offsets * window.dilation - window.reach_px
+    lines = torch.arange(top, bottom, dtype=torch.int32, device=device)[:, None] + offsets
+    columns = torch.arange(width, dtype=torch.int32, device=device)[:, None] + offsets
+    if window.border == "edge":
+        starts = lines.clamp(0, height - 1) * width
+        columns = columns.clamp(0, width - 1)
+    else:
+        starts = torch.where((lines >= 0) & (lines < height), lines * width, beyond)
+        columns = torch.where((columns >= 0) & (columns < width), columns, beyond)
+    index = starts[:, None, :, None] + columns[:, None, :]  # (rows, w, k, k)
+    index = index.clamp_(max=beyond).view(bottom - top, 1, width, 1, -1)
+    index = index.expand(-1, window.scale, -1, window.scale, -1)  # (rows, s, w, s, k*k)
+    return index.reshape(-1, window.kernel_size**2)
+
+
+def _taps(window: Window, size_hw: tuple[int, int]) -> Iterator[_Tap]:
+    """Walk the taps that read at least one pixel, row by row."""
+    spans_y = [_span(window, i, size_hw[0]) for i in range(window.kernel_size)]
+    spans_x = [_span(window, j, size_hw[1]) for j in range(window.kernel_size)]
+    for i, (source_y, target_y) in enumerate(spans_y):
+        for j, (source_x, target_x) in enumerate(spans_x):
+            if target_y.start < target_y.stop and target_x.start < target_x.stop:
+                number = i * window.kernel_size + j
+                yield _Tap(number, (..., source_y, source_x), (..., target_y, target_x))
+
+
+def _span(window: Window, position: int, size: int) -> tuple[slice, slice]:
+    """Return what a tap reads along one axis of the extended map, and which pixels it is for."""
+    padding_px = window.padding_px
+    offset = position * window.dilation - window.reach_px
+    start = max(0, -offset - padding_px)
+    stop = min(size, size + padding_px - offset)
+    source = slice(start + offset + padding_px, stop + offset + padding_px)
+    return source, slice(start, stop)
+
+
+def _extended(x: Tensor, window: Window) -> Tensor:
+    """Repeat the border pixels of ``x`` as far as the taps reach, if they are to be read there."""
+    x = x.contiguous()
+    if window.padding_px == 0:
+        return x
+    return functional.pad(x, (window.padding_px,) * 4, mode="replicate")
+
+
+def _fold_edges(extended: Tensor, padding_px: int) -> Tensor:
+    """Add the gradient of repeated border pixels to those pixels: the adjoint of extending."""
+    if padding_px == 0:
+        return extended
+    for axis in (-2, -1):
+        size = extended.shape[axis] - 2 * padding_px
+        inner = extended.narrow(axis, padding_px, size)
+        first = extended.narrow(axis, 0, padding_px).sum(axis)
+        last = extended.narrow(axis, padding_px + size, padding_px).sum(axis)
+        inner.select(axis, 0).add_(first)
+        inner.select(axis, size - 1).add_(last)
+        extended = inner
+    return extended
+
+
+def _phases(planes: Tensor, window: Window) -> Tensor:
+    """Split ``(N, g * P, s * h, s * w)`` to ``(N, g, P, s * s, h, w)``, phases row by row."""
+    scale = window.scale
+    batch, channels, height, width = planes.shape
+    split = planes.contiguous().view(batch, channels, height // scale, scale, width // scale, scale)
+    split = split.permute(0, 1, 3, 5, 2, 4).contiguous()  # (N, g*P, s, s, h, w)
+    return split.flatten(2, 3).unflatten(1, (window.groups, -1))
+
+
+def _interleaved(phases: Tensor, window: Window) -> Tensor:
+    """Join ``(N, g, P, s * s, h, w)`` to ``(N, g * P, s * h, s * w)``: undo :func:`_phases`."""
+    joined = phases.unflatten(3, (window.scale, window.scale))  # (N, g, P, s, s, h, w)
+    joined = joined.permute(0, 1, 2, 5, 3, 6, 4)  # (N, g, P, h, s, w, s)
+    return joined.flatten(5, 6).flatten(3, 4).flatten(1, 2)
+
+
+def log_hamming(kernel_size: int) -> list[float]:
+    """Return the logarithm of the Hamming window of a kernel, row by row."""
+    if kernel_size == 1:
+        return [0.0]
+    side = [0.54 - 0.46 * math.cos(2 * math.pi * i / (kernel_size - 1)) for i in range(kernel_size)]
+    return [math.log(a * b) for a in side for b in side]
