@@ -84,3 +84,30 @@ def check_choice(where: str, name: str, value: object, known: Sequence[str]) -> 
     advice = f"did you mean '{near[0]}'?" if near else "choose one of these"
     names = ", ".join(f"'{item}'" for item in known)
     raise InputError(f"{where}: {name} is {value!r}, expected one of {names}; {advice}")
+
+
+def check_range(where: str, name: str, value: object, lowest: int, highest: int) -> None:
+    """Refuse what is no whole number within a range.
+
+    Raises:
+        InputError: Names the value and the range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise InputError(
+            f"{where}: {name} is {value!r}, expected a whole number from {lowest} to {highest}; "
+            "choose one of these"
+        )
+
+
+def check_odd(where: str, name: str, value: object, lowest: int, highest: int) -> None:
+    """Refuse what is no odd number within a range: a kernel needs a centre.
+
+    Raises:
+        InputError: Names the value and the range.
+    """
+    check_range(where, name, value, lowest, highest)
+    if isinstance(value, int) and value % 2 == 0:
+        raise InputError(
+            f"{where}: {name} is {value}, expected an odd number from {lowest} to {highest}, so "
+            f"that there is a centre; choose {value - 1} or {value + 1}"
+        )

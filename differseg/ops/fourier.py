@@ -29,6 +29,7 @@ from torch import Tensor
 
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout
+from differseg.ops.precision import exact
 
 NORMS = ("backward", "ortho", "forward")
 _ADJOINT_NORM = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -253,7 +254,7 @@ def _real_length(where: str, name: str, length: int | None, bins: int) -> int:
     "differseg::rfft2", mutates_args=(), schema="(Tensor x, str norm) -> Tensor"
 )
 def _rfft2(x: Tensor, norm: str) -> Tensor:
-    return _from_complex(torch.fft.rfft2(_exact(x), norm=norm), x.dtype)
+    return _from_complex(torch.fft.rfft2(exact(x), norm=norm), x.dtype)
 
 
 @torch.library.custom_op(
@@ -270,7 +271,7 @@ def _irfft2(spectrum: Tensor, width: int, norm: str) -> Tensor:
     "differseg::rfft", mutates_args=(), schema="(Tensor x, int axis, str norm) -> Tensor"
 )
 def _rfft(x: Tensor, axis: int, norm: str) -> Tensor:
-    return _from_complex(torch.fft.rfft(_exact(x), dim=axis, norm=norm), x.dtype)
+    return _from_complex(torch.fft.rfft(exact(x), dim=axis, norm=norm), x.dtype)
 
 
 @torch.library.custom_op(
@@ -292,13 +293,8 @@ def _fft(spectrum: Tensor, axis: int, inverse: bool, norm: str) -> Tensor:
     return _from_complex(transform(_to_complex(spectrum), dim=axis, norm=norm), spectrum.dtype)
 
 
-def _exact(x: Tensor) -> Tensor:
-    """Return ``x`` in the precision that the transform is computed in."""
-    return x if x.dtype == torch.float64 else x.float()
-
-
 def _to_complex(spectrum: Tensor) -> Tensor:
-    real, imaginary = _exact(spectrum).unbind(2)
+    real, imaginary = exact(spectrum).unbind(2)
     return torch.complex(real, imaginary)  # (N, C, H, W)
 
 

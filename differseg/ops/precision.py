@@ -1,0 +1,26 @@
+"""Which precision the operators compute in: float64 stays, everything else is float32."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import Tensor
+
+
+def exact(x: Tensor) -> Tensor:
+    """Return ``x`` in the precision that operators compute in; they round once, at their end."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def full_float32(x: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Keep cuDNN's convolutions from rounding float32 to TensorFloat-32 (PyTorch's default)."""
+    if not x.is_cuda:
+        return contextlib.nullcontext()
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(
+        enabled=cudnn.enabled,
+        benchmark=cudnn.benchmark,
+        deterministic=cudnn.deterministic,
+        allow_tf32=False,
+    )

@@ -1,0 +1,390 @@
+"""Discrete wavelet transforms of maps, one level and several, equal to PyWavelets' results.
+
+Convention:
+    Bands: ``(N, C, 4, h, w)``, axis 2 = (LL, LH, HL, HH) = PyWavelets' (cA, cH, cV, cD): the
+    average; high-pass along H (horizontal edges); high-pass along W (vertical edges); high-pass
+    along both.
+    Filters: a coefficient is ``c[k] = sum_j filter[j] x[2k + 1 - j]`` (a convolution of which every
+    second sample is kept), with PyWavelets' ``dec_lo`` and ``dec_hi``; L taps.
+    Modes: how a map goes on beyond its border, on which also the size of the bands depends.
+    "periodization" (the default) gives ``ceil(n / 2)`` coefficients along an axis of n samples;
+    the map goes on with its opposite side, an odd one after its last sample is repeated.
+    The others give ``floor((n + L - 1) / 2)``: "zero" continues with zeros, "symmetric" with the
+    mirror image (b a | a b c), "reflect" with the one that does not repeat the border
+    (c b | a b c), "periodic" with the opposite side.
+    Inversion: :func:`idwt2` with the same wavelet and mode gives back the map to rounding, for
+    every mode and size.
+
+"periodization" is the default because it is what a network wants of a stride-2 layer: bands of
+exactly half the size whatever the wavelet, as many coefficients as samples, and, for orthogonal
+wavelets, an isometry, which leaves the norm of features and gradients alone.  For Haar on even
+sizes all modes are the same.  With longer filters it lets opposite borders see each other; take
+"symmetric" where that matters.
+
+Float16 and bfloat16 are computed in float32 and rounded once.  Any memory layout goes in; what
+comes out is contiguous.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from differseg.errors import InputError
+from differseg.ops.arguments import check_choice, check_layout
+from differseg.ops.filter_banks import FilterBank, filter_bank
+from differseg.ops.precision import exact, full_float32
+
+MODES = ("zero", "symmetric", "reflect", "periodic", "periodization")
+
+
+def dwt2(x: Tensor, wavelet: str | FilterBank = "haar", mode: str = "periodization") -> Tensor:
+    """Decompose maps into the four bands of one wavelet level.
+
+    Args:
+        x: Maps ``(N, C, H, W)``, float32, float64, float16 or bfloat16.
+        wavelet: A filter bank, or its name: "haar", "db2", "bior2.2" ... (all but "haar" need
+            PyWavelets).
+        mode: "periodization", "symmetric", "reflect", "periodic" or "zero".
+
+    Returns:
+        Bands ``(N, C, 4, h, w)`` of the dtype of ``x``; see the module for sizes and order.
+
+    Raises:
+        InputError: Wrong rank, dtype, wavelet or mode, an empty axis, or one sample along an axis
+            of mode "reflect".
+        MissingComponentError: The wavelet needs PyWavelets, which is not installed.
+    """
+    check_layout("dwt2", "x", x, "N, C, H, W")
+    check_choice("dwt2", "mode", mode, MODES)
+    if mode == "reflect" and 1 in x.shape[2:]:
+        raise InputError(
+            f"dwt2: x has shape {tuple(x.shape)}, expected at least 2 samples along H and W for "
+            "mode 'reflect'; use 'symmetric'"
+        )
+    bank = filter_bank(wavelet)
+    low, high = list(bank.decomposition_low), list(bank.decomposition_high)
+    return torch.ops.differseg.dwt2(x, low, high, mode)
+
+
+def idwt2(
+    bands: Tensor,
+    wavelet: str | FilterBank = "haar",
+    mode: str = "periodization",
+    size_hw: tuple[int, int] | None = None,
+) -> Tensor:
+    """Put maps together from the four bands of one wavelet level.
+
+    Args:
+        bands: ``(N, C, 4, h, w)``, float32, float64, float16 or bfloat16.
+        wavelet: The filter bank of :func:`dwt2`, or its name.
+        mode: The mode of :func:`dwt2`.
+        size_hw: Height and width of the maps; the even ones when not given.  An odd extent has as
+            many coefficients as the even one after it, so it must be said.
+
+    Returns:
+        Maps ``(N, C, H, W)`` of the dtype of ``bands``.
+
+    Raises:
+        InputError: Wrong rank, dtype, wavelet or mode, an empty axis, fewer coefficients than the
+            filters need, or a size that belongs to another number of coefficients.
+        MissingComponentError: The wavelet needs PyWavelets, which is not installed.
+    """
+    check_layout("idwt2", "bands", bands, "N, C, 4, h, w")
+    check_choice("idwt2", "mode", mode, MODES)
+    bank = filter_bank(wavelet)
+    low, high = list(bank.reconstruction_low), list(bank.reconstruction_high)
+    even = [_even_extent(count, len(low), mode) for count in bands.shape[3:]]
+    if min(even) < 1:
+        raise InputError(
+            f"idwt2: bands have shape {tuple(bands.shape)}, expected at least {len(low) // 2} "
+            f"coefficients along h and w for the {len(low)} taps of '{bank.name}', mode '{mode}'; "
+            "pass the mode and wavelet of the decomposition"
+        )
+    height, width = size_hw or even
+    if not (0 <= even[0] - height <= 1 and 0 <= even[1] - width <= 1):
+        raise InputError(
+            f"idwt2: size_hw is {(height, width)}, expected {even[0]} or {even[0] - 1} by "
+            f"{even[1]} or {even[1] - 1} for bands of {tuple(bands.shape[3:])}; "
+            "pass the size of the map that was decomposed"
+        )
+    return torch.ops.differseg.idwt2(bands, low, high, mode, height, width)
+
+
+def wavedec2(
+    x: Tensor,
+    wavelet: str | FilterBank = "haar",
+    mode: str = "periodization",
+    *,
+    levels: int,
+) -> tuple[Tensor, list[Tensor]]:
+    """Decompose maps over several levels, each on the average band of the one before.
+
+    Args:
+        x: Maps ``(N, C, H, W)``, float32, float64, float16 or bfloat16.
+        wavelet: A filter bank or its name.
+        mode: As in :func:`dwt2`.
+        levels: How many, 1 to ``ceil(log2(max(H, W)))``.
+
+    Returns:
+        The last average ``(N, C, h, w)``, and the details ``(N, C, 3, h_i, w_i)``, coarsest level
+        first (PyWavelets' order), axis 2 = (LH, HL, HH).
+
+    Raises:
+        InputError: As in :func:`dwt2`, or too many levels.
+    """
+    check_layout("wavedec2", "x", x, "N, C, H, W")
+    most = math.ceil(math.log2(max(x.shape[2:])))
+    if not 1 <= levels <= most:
+        raise InputError(
+            f"wavedec2: levels is {levels}, expected 1 to {most} for maps of {tuple(x.shape[2:])}; "
+            "take fewer levels or larger maps"
+        )
+    bank = filter_bank(wavelet)
+    average, details = x, []
+    for _ in range(levels):
+        bands = dwt2(average, bank, mode)  # (N, C, 4, h, w)
+        average = bands[:, :, 0]
+        details.append(bands[:, :, 1:])
+    return average, details[::-1]
+
+
+def waverec2(
+    average: Tensor,
+    details: Sequence[Tensor],
+    wavelet: str | FilterBank = "haar",
+    mode: str = "periodization",
+    size_hw: tuple[int, int] | None = None,
+) -> Tensor:
+    """Put maps together from what :func:`wavedec2` returned.
+
+    Args:
+        average: The last average ``(N, C, h, w)``.
+        details: ``(N, C, 3, h_i, w_i)``, coarsest level first.
+        wavelet: The filter bank of the decomposition, or its name.
+        mode: The mode of the decomposition.
+        size_hw: Height and width of the maps; even ones when not given.
+
+    Returns:
+        Maps ``(N, C, H, W)``.
+
+    Raises:
+        InputError: As in :func:`idwt2`, no details, or bands of one level that differ in size.
+    """
+    check_layout("waverec2", "average", average, "N, C, h, w")
+    if not details:
+        raise InputError(
+            "waverec2: details are empty, expected one tensor a level; "
+            "pass both values that wavedec2 returned"
+        )
+    bank = filter_bank(wavelet)
+    sizes = [tuple(bands.shape[3:]) for bands in details[1:]]
+    for level, (bands, size) in enumerate(zip(details, [*sizes, size_hw], strict=True)):
+        check_layout("waverec2", f"details[{level}]", bands, "N, C, 3, h, w")
+        if average.shape[2:] != bands.shape[3:]:
+            raise InputError(
+                f"waverec2: details[{level}] has bands of {tuple(bands.shape[3:])}, expected "
+                f"{tuple(average.shape[2:])} as the average has; pass the details coarsest first"
+            )
+        average = idwt2(torch.cat((average[:, :, None], bands), 2), bank, mode, size)
+    return average
+
+
+def _coefficients(extent: int, taps: int, mode: str) -> int:
+    """Return how many coefficients an axis of ``extent`` samples has."""
+    return (extent + 1) // 2 if mode == "periodization" else (extent + taps - 1) // 2
+
+
+def _even_extent(coefficients: int, taps: int, mode: str) -> int:
+    """Return the even number of samples that has so many coefficients; the odd one is 1 less."""
+    return 2 * coefficients if mode == "periodization" else 2 * coefficients - taps + 2
+
+
+def _margins(extent: int, taps: int, mode: str) -> tuple[int, int]:
+    """Return how many samples the filters reach beyond each end of an axis."""
+    reach = taps // 2 - 1 if mode == "periodization" else taps - 2
+    return reach, reach + extent % 2
+
+
+def _sources(positions: range, extent: int, mode: str) -> list[int]:
+    """Return the sample that stands at each position outside a map."""
+    if mode == "periodization":
+        even = extent + extent % 2
+        return [min(position % even, extent - 1) for position in positions]
+    period = {"symmetric": 2 * extent, "reflect": 2 * extent - 2, "periodic": extent}[mode]
+    mirror = {"symmetric": period - 1, "reflect": period, "periodic": 0}[mode]
+    wrapped = (position % period for position in positions)
+    return [at if at < extent else mirror - at for at in wrapped]
+
+
+def _border(like: Tensor, axis: int, margins: tuple[int, int], mode: str) -> tuple[Tensor, Tensor]:
+    """Return the samples that continue a map before its start and after its end."""
+    extent = like.shape[axis]
+    left, right = margins
+    places = (range(-left, 0), range(extent, extent + right))
+    before, after = (
+        torch.tensor(_sources(place, extent, mode), dtype=torch.int64, device=like.device)
+        for place in places
+    )
+    return before, after
+
+
+def _extend(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
+    """Continue maps beyond both ends of an axis."""
+    if margins == (0, 0):
+        return x
+    if mode == "zero":
+        return F.pad(x, (*margins, 0, 0) if axis == -1 else (0, 0, *margins))
+    before, after = _border(x, axis, margins, mode)
+    return torch.cat((x.index_select(axis, before), x, x.index_select(axis, after)), axis)
+
+
+def _fold(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
+    """Add what lies beyond both ends of an axis to where it came from (adjoint of _extend)."""
+    left, right = margins
+    extent = x.shape[axis] - left - right
+    inner = x.narrow(axis, left, extent)
+    if margins == (0, 0) or mode == "zero":
+        return inner
+    before, after = _border(inner, axis, margins, mode)
+    inner = inner.index_add(axis, before, x.narrow(axis, 0, left))
+    return inner.index_add(axis, after, x.narrow(axis, left + extent, right))
+
+
+@torch.library.custom_op(
+    "differseg::dwt2",
+    mutates_args=(),
+    schema="(Tensor x, float[] lowpass, float[] highpass, str mode) -> Tensor",
+)
+def _dwt2(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: str) -> Tensor:
+    taps, channels = len(lowpass), x.shape[1]
+    y = exact(x).contiguous()
+    filters = torch.tensor([lowpass[::-1], highpass[::-1]], dtype=torch.float64)  # (2, L)
+    y = _extend(y, -1, _margins(x.shape[-1], taps, mode), mode)
+    y = _extend(y, -2, _margins(x.shape[-2], taps, mode), mode)
+    with full_float32(y):
+        if taps == 2:  # one pass over the map; two are cheaper for longer filters
+            planes = _planes(filters).repeat(channels, 1, 1, 1)
+            y = F.conv2d(y, planes.to(y), stride=2, groups=channels)  # (N, 4C, h, w)
+        else:
+            rows = filters[:, None, None, :].repeat(channels, 1, 1, 1).to(y)
+            y = F.conv2d(y, rows, stride=(1, 2), groups=channels)  # (N, 2C, H, w)
+            columns = filters[:, None, :, None].repeat(2 * channels, 1, 1, 1).to(y)
+            y = F.conv2d(y, columns, stride=(2, 1), groups=2 * channels)  # (N, 4C, h, w)
+    return y.to(x.dtype).unflatten(1, (channels, 4)).contiguous()
+
+
+@torch.library.custom_op(
+    "differseg::idwt2",
+    mutates_args=(),
+    schema=(
+        "(Tensor bands, float[] lowpass, float[] highpass, str mode, SymInt height, SymInt width)"
+        " -> Tensor"
+    ),
+)
+def _idwt2(
+    bands: Tensor,
+    lowpass: Sequence[float],
+    highpass: Sequence[float],
+    mode: str,
+    height: int,
+    width: int,
+) -> Tensor:
+    taps, channels = len(lowpass), bands.shape[1]
+    y = exact(bands).contiguous().flatten(1, 2)  # (N, 4C, h, w)
+    filters = torch.tensor([list(lowpass), list(highpass)], dtype=torch.float64)  # (2, L)
+    crop = taps - 2  # what the transposed convolution has too much on each side
+    if mode == "periodization":
+        around = taps // 4  # coefficients of the opposite side that reach into the map
+        for axis in (-1, -2):
+            y = _extend(y, axis, (around, around), "periodic")
+        crop = taps // 2 - 1 + 2 * around
+    with full_float32(y):
+        if taps == 2:
+            planes = _planes(filters).repeat(channels, 1, 1, 1).to(y)
+            y = F.conv_transpose2d(y, planes, stride=2, groups=channels)  # (N, C, H, W)
+        else:
+            columns = filters[:, None, :, None].repeat(2 * channels, 1, 1, 1).to(y)
+            y = F.conv_transpose2d(
+                y, columns, stride=(2, 1), padding=(crop, 0), groups=2 * channels
+            )  # (N, 2C, H, w)
+            rows = filters[:, None, None, :].repeat(channels, 1, 1, 1).to(y)
+            y = F.conv_transpose2d(
+                y, rows, stride=(1, 2), padding=(0, crop), groups=channels
+            )  # (N, C, H, W)
+    return y[..., :height, :width].to(bands.dtype).contiguous()
+
+
+def _planes(filters: Tensor) -> Tensor:
+    """Return the four two-dimensional filters (4, 1, L, L) in the order of the bands."""
+    return torch.einsum("wj,hi->whij", filters, filters).flatten(0, 1)[:, None]
+
+
+@_dwt2.register_fake
+def _(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: str) -> Tensor:
+    batch, channels, *size = x.shape
+    return x.new_empty(
+        batch, channels, 4, *(_coefficients(extent, len(lowpass), mode) for extent in size)
+    )
+
+
+@_idwt2.register_fake
+def _(
+    bands: Tensor,
+    lowpass: Sequence[float],
+    highpass: Sequence[float],
+    mode: str,
+    height: int,
+    width: int,
+) -> Tensor:
+    return bands.new_empty(*bands.shape[:2], height, width)
+
+
+# Adjoints.  Without its border handling each transform is the adjoint of the other one with the
+# filters read backwards; the border is handled by the adjoint of the continuation.
+
+
+def _keep_decomposition(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, lowpass, highpass, ctx.mode = inputs
+    ctx.filters = list(lowpass[::-1]), list(highpass[::-1])
+    ctx.margins = [_margins(extent, len(lowpass), ctx.mode) for extent in x.shape[2:]]
+    ctx.size = tuple(x.shape[2:])
+
+
+def _dwt2_adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    low, high = ctx.filters
+    vertical, horizontal = ctx.margins
+    around = len(low) // 2 - 1
+    if ctx.mode == "zero" or (around == 0 and vertical[1] == horizontal[1] == 0):
+        return torch.ops.differseg.idwt2(grad, low, high, "zero", *ctx.size), None, None, None
+    height, width = ctx.size[0] + sum(vertical), ctx.size[1] + sum(horizontal)
+    if around:  # makes the result as large as the continued map
+        grad = F.pad(grad, (around,) * 4)
+    y = torch.ops.differseg.idwt2(grad, low, high, "zero", height, width)
+    y = _fold(_fold(y, -2, vertical, ctx.mode), -1, horizontal, ctx.mode)
+    return y, None, None, None
+
+
+def _keep_reconstruction(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, lowpass, highpass, ctx.mode, _, _ = inputs
+    ctx.filters = list(lowpass[::-1]), list(highpass[::-1])
+
+
+def _idwt2_adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+    mode = "zero"
+    if ctx.mode == "periodization":
+        mode = ctx.mode
+        height, width = grad.shape[2:]
+        if height % 2 or width % 2:  # what was cropped counts as zero
+            grad = F.pad(grad, (0, width % 2, 0, height % 2))
+    grad = torch.ops.differseg.dwt2(grad, *ctx.filters, mode)
+    return grad, None, None, None, None, None
+
+
+_dwt2.register_autograd(_dwt2_adjoint, setup_context=_keep_decomposition)
+_idwt2.register_autograd(_idwt2_adjoint, setup_context=_keep_reconstruction)
