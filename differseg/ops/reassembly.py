@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from differseg.errors import InputError
-from differseg.ops.arguments import check_choice, check_layout
+from differseg.ops.arguments import check_choice, check_layout, check_odd, check_range
 from differseg.ops.layouts import memory_format_of
 from differseg.ops.precision import exact
 from differseg.ops.reassembly_forms import (
@@ -41,7 +41,7 @@ from differseg.ops.reassembly_forms import (
 BORDERS = ("zeros", "edge")
 NORMALIZATIONS = ("none", "softmax", "hamming")
 WINDOWS = ("none", "hamming")
-KERNEL_SIZES = (1, 3, 5, 7, 9)
+MAX_KERNEL_SIZE = 9
 MAX_SCALE = 4
 MAX_DILATION = 64
 
@@ -81,7 +81,7 @@ def reassemble(
     """
     check_layout("reassemble", "x", x, "N, C, H, W")
     check_layout("reassemble", "kernels", kernels, "N, groups*k*k, scale*H, scale*W")
-    _check_kernel_size("reassemble", kernel_size)
+    check_odd("reassemble", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
     check_range("reassemble", "scale", scale, 1, MAX_SCALE)
     check_range("reassemble", "dilation", dilation, 1, MAX_DILATION)
     check_choice("reassemble", "border", border, BORDERS)
@@ -115,7 +115,7 @@ def normalize_kernels(
         InputError: Wrong rank, dtype, number of channels or option.
     """
     check_layout("normalize_kernels", "logits", logits, "N, groups*k*k, H, W")
-    _check_kernel_size("normalize_kernels", kernel_size)
+    check_odd("normalize_kernels", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
     check_range("normalize_kernels", "groups", groups, 1, logits.shape[1])
     check_choice("normalize_kernels", "window", window, WINDOWS)
     if logits.shape[1] != groups * kernel_size**2:
@@ -140,30 +140,9 @@ def hamming_window(kernel_size: int) -> Tensor:
     Raises:
         InputError: Kernel size out of range.
     """
-    _check_kernel_size("hamming_window", kernel_size)
+    check_odd("hamming_window", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
     logarithms = torch.tensor(log_hamming(kernel_size), dtype=torch.float64)
     return logarithms.exp().view(kernel_size, kernel_size)
-
-
-def check_range(where: str, name: str, value: int, lowest: int, highest: int) -> None:
-    """Refuse what is no whole number within a range.
-
-    Raises:
-        InputError: Names the value and the range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-        raise InputError(
-            f"{where}: {name} is {value!r}, expected a whole number from {lowest} to {highest}; "
-            "choose one of these"
-        )
-
-
-def _check_kernel_size(where: str, kernel_size: int) -> None:
-    if isinstance(kernel_size, bool) or kernel_size not in KERNEL_SIZES:
-        raise InputError(
-            f"{where}: kernel_size is {kernel_size!r}, expected an odd number from 1 to 9, so that "
-            "a kernel has a centre; choose one of 1, 3, 5, 7, 9"
-        )
 
 
 def _check_groups(x: Tensor, groups: int) -> None:
