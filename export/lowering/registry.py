@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from differseg.export.lowering.framework import Lowering
+from differseg.export.lowering.wavelet import LowerDwt2, LowerIdwt2
 
-_ALL: tuple[Lowering, ...] = ()
+_ALL: tuple[Lowering, ...] = (
+    LowerDwt2(),
+    LowerIdwt2(),
+)
 
 LOWERINGS: dict[str, Lowering] = {lowering.op_type: lowering for lowering in _ALL}
 """Node's name to the class that writes it out."""

@@ -168,9 +168,7 @@ def _function(call: Call, lowering: Lowering, name: str, finish: Finish) -> ir.F
         ir.Value(name=f"operand_{index}", shape=value.shape, type=value.type)
         for index, value in enumerate(call.inputs)
     ]
-    node = ir.node(
-        call.node.op_type, operands, attributes=list(call.node.attributes.values()), domain=DOMAIN
-    )
+    node = ir.Node(DOMAIN, call.node.op_type, operands, list(call.node.attributes.values()))
     result = node.outputs[0]
     result.name, result.type = "result", call.node.outputs[0].type
     result.shape = call.node.outputs[0].shape
