@@ -10,7 +10,12 @@ from torch import Tensor
 
 def exact(x: Tensor) -> Tensor:
     """Return ``x`` in the precision that operators compute in; they round once, at their end."""
-    return x if x.dtype == torch.float64 else x.float()
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def rounded(y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a result in the dtype of the input, with no node in the graph where it has it."""
+    return y if y.dtype == dtype else y.to(dtype)
 
 
 def full_float32(x: Tensor) -> contextlib.AbstractContextManager[None]:

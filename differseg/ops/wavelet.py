@@ -37,6 +37,7 @@ from torch.nn import functional as F
 
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout
+from differseg.ops.borders import extend, fold
 from differseg.ops.filter_banks import FilterBank, filter_bank
 from differseg.ops.precision import exact, full_float32
 
@@ -211,51 +212,6 @@ def _margins(extent: int, taps: int, mode: str) -> tuple[int, int]:
     return reach, reach + extent % 2
 
 
-def _sources(positions: range, extent: int, mode: str) -> list[int]:
-    """Return the sample that stands at each position outside a map."""
-    if mode == "periodization":
-        even = extent + extent % 2
-        return [min(position % even, extent - 1) for position in positions]
-    period = {"symmetric": 2 * extent, "reflect": 2 * extent - 2, "periodic": extent}[mode]
-    mirror = {"symmetric": period - 1, "reflect": period, "periodic": 0}[mode]
-    wrapped = (position % period for position in positions)
-    return [at if at < extent else mirror - at for at in wrapped]
-
-
-def _border(like: Tensor, axis: int, margins: tuple[int, int], mode: str) -> tuple[Tensor, Tensor]:
-    """Return the samples that continue a map before its start and after its end."""
-    extent = like.shape[axis]
-    left, right = margins
-    places = (range(-left, 0), range(extent, extent + right))
-    before, after = (
-        torch.tensor(_sources(place, extent, mode), dtype=torch.int64, device=like.device)
-        for place in places
-    )
-    return before, after
-
-
-def _extend(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
-    """Continue maps beyond both ends of an axis."""
-    if margins == (0, 0):
-        return x
-    if mode == "zero":
-        return F.pad(x, (*margins, 0, 0) if axis == -1 else (0, 0, *margins))
-    before, after = _border(x, axis, margins, mode)
-    return torch.cat((x.index_select(axis, before), x, x.index_select(axis, after)), axis)
-
-
-def _fold(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
-    """Add what lies beyond both ends of an axis to where it came from (adjoint of _extend)."""
-    left, right = margins
-    extent = x.shape[axis] - left - right
-    inner = x.narrow(axis, left, extent)
-    if margins == (0, 0) or mode == "zero":
-        return inner
-    before, after = _border(inner, axis, margins, mode)
-    inner = inner.index_add(axis, before, x.narrow(axis, 0, left))
-    return inner.index_add(axis, after, x.narrow(axis, left + extent, right))
-
-
 @torch.library.custom_op(
     "differseg::dwt2",
     mutates_args=(),
@@ -265,8 +221,8 @@ def _dwt2(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: 
     taps, channels = len(lowpass), x.shape[1]
     y = exact(x).contiguous()
     filters = torch.tensor([lowpass[::-1], highpass[::-1]], dtype=torch.float64)  # (2, L)
-    y = _extend(y, -1, _margins(x.shape[-1], taps, mode), mode)
-    y = _extend(y, -2, _margins(x.shape[-2], taps, mode), mode)
+    y = extend(y, -1, _margins(x.shape[-1], taps, mode), mode)
+    y = extend(y, -2, _margins(x.shape[-2], taps, mode), mode)
     with full_float32(y):
         if taps == 2:  # one pass over the map; two are cheaper for longer filters
             planes = _planes(filters).repeat(channels, 1, 1, 1)
@@ -302,7 +258,7 @@ def _idwt2(
     if mode == "periodization":
         around = taps // 4  # coefficients of the opposite side that reach into the map
         for axis in (-1, -2):
-            y = _extend(y, axis, (around, around), "periodic")
+            y = extend(y, axis, (around, around), "periodic")
         crop = taps // 2 - 1 + 2 * around
     with full_float32(y):
         if taps == 2:
@@ -366,7 +322,7 @@ def _dwt2_adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
     if around:  # makes the result as large as the continued map
         grad = F.pad(grad, (around,) * 4)
     y = torch.ops.differseg.idwt2(grad, low, high, "zero", height, width)
-    y = _fold(_fold(y, -2, vertical, ctx.mode), -1, horizontal, ctx.mode)
+    y = fold(fold(y, -2, vertical, ctx.mode), -1, horizontal, ctx.mode)
     return y, None, None, None
 
 

@@ -1,0 +1,79 @@
+"""How a map goes on beyond its border, and the adjoint: folding what lies there back.
+
+Modes, for a row ``a b c d``:
+    zero: ``0 0 | a b c d | 0 0``
+    edge: ``a a | a b c d | d d``
+    symmetric: ``b a | a b c d | d c``
+    reflect: ``c b | a b c d | c b``
+    periodic: ``c d | a b c d | a b``
+    periodization: as periodic, after the last sample of an odd row is repeated once.
+
+Margins may be larger than the map: the pattern goes on (reflect needs two samples for that).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def extend(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
+    """Continue maps ``(N, C, H, W)`` beyond both ends of an axis.
+
+    Args:
+        x: The maps.
+        axis: -1 (W) or -2 (H).
+        margins: Number of samples before the start and after the end.
+        mode: One of the modes above.
+    """
+    if margins == (0, 0):
+        return x
+    if mode == "zero":
+        return F.pad(x, (*margins, 0, 0) if axis == -1 else (0, 0, *margins))
+    before, after = _border(x, axis, margins, mode)
+    return torch.cat((x.index_select(axis, before), x, x.index_select(axis, after)), axis)
+
+
+def fold(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
+    """Add what lies beyond both ends of an axis to where :func:`extend` takes it from.
+
+    Args:
+        x: Maps ``(N, C, H, W)`` with their margins.
+        axis: -1 (W) or -2 (H).
+        margins: Number of samples before the start and after the end, which are taken off.
+        mode: One of the modes above.
+    """
+    left, right = margins
+    extent = x.shape[axis] - left - right
+    inner = x.narrow(axis, left, extent)
+    if margins == (0, 0) or mode == "zero":
+        return inner
+    before, after = _border(inner, axis, margins, mode)
+    inner = inner.index_add(axis, before, x.narrow(axis, 0, left))
+    return inner.index_add(axis, after, x.narrow(axis, left + extent, right))
+
+
+def _border(like: Tensor, axis: int, margins: tuple[int, int], mode: str) -> tuple[Tensor, Tensor]:
+    """Return the samples that continue a map before its start and after its end."""
+    extent = like.shape[axis]
+    left, right = margins
+    places = (range(-left, 0), range(extent, extent + right))
+    before, after = (
+        torch.tensor(_sources(place, extent, mode), dtype=torch.int64, device=like.device)
+        for place in places
+    )
+    return before, after
+
+
+def _sources(positions: range, extent: int, mode: str) -> list[int]:
+    """Return the sample that stands at each position outside a map."""
+    if mode == "edge":
+        return [min(max(position, 0), extent - 1) for position in positions]
+    if mode == "periodization":
+        even = extent + extent % 2
+        return [min(position % even, extent - 1) for position in positions]
+    period = {"symmetric": 2 * extent, "reflect": 2 * extent - 2, "periodic": extent}[mode]
+    mirror = {"symmetric": period - 1, "reflect": period, "periodic": 0}[mode]
+    wrapped = (position % period for position in positions)
+    return [at if at < extent else mirror - at for at in wrapped]
