@@ -66,6 +66,11 @@ class Call:
         extent = self.shape()[0]
         return -1 if extent is None else extent
 
+    def constant(self, index: int) -> npt.NDArray[Any] | None:
+        """Return an operand's numbers, None where they are computed by the graph."""
+        tensor = ir.convenience.get_const_tensor(self.inputs[index])
+        return None if tensor is None else tensor.numpy()
+
     def number(self, name: str) -> int:
         """Return an attribute that is a whole number."""
         return self.node.attributes[name].as_int()
@@ -132,9 +137,17 @@ class Lowering(ABC):
 
     op_type: ClassVar[str]
     """The node that is rewritten."""
+    constant_operands: ClassVar[tuple[int, ...]] = ()
+    """Operands whose numbers the rewrite reads."""
 
     def check(self, call: Call) -> str | None:
         """Return why a node cannot be rewritten, None when it can."""
+        for index in self.constant_operands:
+            if call.constant(index) is None:
+                return (
+                    f"operand {index} is computed from the inputs, expected fixed numbers; make "
+                    "it a parameter or a buffer"
+                )
         return fixed_sizes(call)
 
     def decisions(self, call: Call) -> list[Decision]:
@@ -150,7 +163,10 @@ def fixed_sizes(call: Call) -> str | None:
     """Return a refusal unless every axis but the batch of every operand is a number."""
     for index, value in enumerate(call.inputs):
         if value.shape is None or value.dtype is None:
-            return f"the type or shape of operand {index} is not known"
+            return f"the type or shape of operand {index} is not known; export with fixed sizes"
         if None in call.shape(index)[1:]:
-            return f"operand {index} has the shape {value.shape}, whose axes must be numbers"
+            return (
+                f"operand {index} has the shape {value.shape}, expected numbers after the first "
+                "axis; export with fixed sizes"
+            )
     return None

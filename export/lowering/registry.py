@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from differseg.export.lowering.framework import Lowering
+from differseg.export.lowering.gaussian import LowerGaussian
 from differseg.export.lowering.wavelet import LowerDwt2, LowerIdwt2
 
 _ALL: tuple[Lowering, ...] = (
     LowerDwt2(),
     LowerIdwt2(),
+    LowerGaussian(),
 )
 
 LOWERINGS: dict[str, Lowering] = {lowering.op_type: lowering for lowering in _ALL}

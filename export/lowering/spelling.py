@@ -74,7 +74,7 @@ def attach_functions(model: ir.Model, finish: Finish) -> None:
     functions: dict[Any, ir.Function] = {}
     for node, lowering in _own_nodes(model.graph):
         call = Call(node)
-        key = _signature(call)
+        key = _signature(call, lowering)
         if key not in functions:
             taken = {function.name for function in functions.values()}
             functions[key] = _function(call, lowering, _function_name(call, taken), finish)
@@ -115,10 +115,7 @@ def _refuse(call: Call, lowering: Lowering) -> None:
     reason = lowering.check(call)
     if reason is not None:
         where = module_path(call.node) or "the module itself"
-        raise InputError(
-            f"{call.node.op_type} (from {where}) has no ONNX form here: {reason}; export with "
-            "fixed sizes, or change that call"
-        )
+        raise InputError(f"{call.node.op_type} (from {where}) has no ONNX form here: {reason}")
 
 
 def _replace(graph: ir.Graph, call: Call, lowering: Lowering) -> None:
@@ -147,11 +144,13 @@ def _free_name(graph: ir.Graph, name: str) -> str:
     return free
 
 
-def _signature(call: Call) -> Any:
-    """Return what a body depends on: the attributes, and type and shape of every operand."""
+def _signature(call: Call, lowering: Lowering) -> Any:
+    """Return what a body depends on: attributes, types, shapes and fixed operands."""
     attributes = tuple(sorted((a.name, str(a.value)) for a in call.node.attributes.values()))
     operands = tuple((value.dtype, str(value.shape)) for value in call.inputs)
-    return call.node.op_type, attributes, operands
+    numbers = (call.constant(index) for index in lowering.constant_operands)
+    fixed = tuple(array.tobytes() for array in numbers if array is not None)
+    return call.node.op_type, attributes, operands, fixed
 
 
 def _function_name(call: Call, taken: set[str]) -> str:
@@ -168,6 +167,8 @@ def _function(call: Call, lowering: Lowering, name: str, finish: Finish) -> ir.F
         ir.Value(name=f"operand_{index}", shape=value.shape, type=value.type)
         for index, value in enumerate(call.inputs)
     ]
+    for index in lowering.constant_operands:
+        operands[index].const_value = ir.convenience.get_const_tensor(call.inputs[index])
     node = ir.Node(DOMAIN, call.node.op_type, operands, list(call.node.attributes.values()))
     result = node.outputs[0]
     result.name, result.type = "result", call.node.outputs[0].type
