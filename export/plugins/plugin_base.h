@@ -136,7 +136,7 @@ protected:
     virtual void outputShape(nvinfer1::DimsExprs const* in, nvinfer1::DimsExprs& out,
         Arithmetic const& arithmetic) const noexcept = 0;
 
-    // Bytes for the largest shapes.
+    // Bytes for every shape of the first input between these two.
     virtual size_t workspaceBytes(int32_t, nvinfer1::Dims const&,
         nvinfer1::Dims const&) const noexcept {
         return 0;
