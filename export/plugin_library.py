@@ -59,7 +59,6 @@ class Headers:
     version: tuple[int, int]
 
 
-@functools.cache
 def find_nvcc() -> str:
     """Find nvcc, on the path or where the CUDA toolkit's packages put it.
 

@@ -41,3 +41,25 @@ def sample_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real sample data: set DIFFERSEG_SAMPLE_DATA to its folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def plugin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our TensorRT plugin library, built for one GPU, and the compilers' words in a .log beside.
+
+    The test skips where TENSORRT_ROOT does not name TensorRT's headers or nvcc is missing.
+    """
+    from differseg.errors import MissingComponentError
+    from differseg.export.plugin_library import build_library, choose_architectures, find_nvcc
+
+    if not os.environ.get("TENSORRT_ROOT"):
+        pytest.skip("plugin library: set TENSORRT_ROOT to a folder with TensorRT's include/")
+    try:
+        oldest = choose_architectures(find_nvcc())[0]
+    except MissingComponentError as error:
+        pytest.skip(f"plugin library: {error}")
+    said: list[str] = []
+    library = tmp_path_factory.mktemp("plugins") / "libdifferseg_plugins.so"
+    build_library(library, architectures=[oldest], say=said.append)
+    library.with_suffix(".log").write_text("\n".join(said), encoding="utf-8")
+    return library
