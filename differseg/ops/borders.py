@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from differseg.ops.wavelet_borders import sources
+
 
 def extend(x: Tensor, axis: int, margins: tuple[int, int], mode: str) -> Tensor:
     """Continue maps ``(N, C, H, W)`` beyond both ends of an axis.
@@ -70,10 +72,4 @@ def _sources(positions: range, extent: int, mode: str) -> list[int]:
     """Return the sample that stands at each position outside a map."""
     if mode == "edge":
         return [min(max(position, 0), extent - 1) for position in positions]
-    if mode == "periodization":
-        even = extent + extent % 2
-        return [min(position % even, extent - 1) for position in positions]
-    period = {"symmetric": 2 * extent, "reflect": 2 * extent - 2, "periodic": extent}[mode]
-    mirror = {"symmetric": period - 1, "reflect": period, "periodic": 0}[mode]
-    wrapped = (position % period for position in positions)
-    return [at if at < extent else mirror - at for at in wrapped]
+    return sources(positions, extent, mode)

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout
-from differseg.ops.precision import exact
+from differseg.ops.precision import exact, rounded
 
 NORMS = ("backward", "ortho", "forward")
 _ADJOINT_NORM = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
@@ -264,7 +264,7 @@ def _rfft2(x: Tensor, norm: str) -> Tensor:
 )
 def _irfft2(spectrum: Tensor, width: int, norm: str) -> Tensor:
     columns = torch.fft.ifft(_to_complex(spectrum), dim=-2, norm=norm)  # (N, C, H, W // 2 + 1)
-    return _complex_to_real(columns, -1, width, norm).to(spectrum.dtype)  # (N, C, H, W)
+    return rounded(_complex_to_real(columns, -1, width, norm), spectrum.dtype)  # (N, C, H, W)
 
 
 @torch.library.custom_op(
@@ -280,7 +280,7 @@ def _rfft(x: Tensor, axis: int, norm: str) -> Tensor:
     schema="(Tensor spectrum, int axis, SymInt length, str norm) -> Tensor",
 )
 def _irfft(spectrum: Tensor, axis: int, length: int, norm: str) -> Tensor:
-    return _complex_to_real(_to_complex(spectrum), axis, length, norm).to(spectrum.dtype)
+    return rounded(_complex_to_real(_to_complex(spectrum), axis, length, norm), spectrum.dtype)
 
 
 @torch.library.custom_op(
@@ -299,7 +299,7 @@ def _to_complex(spectrum: Tensor) -> Tensor:
 
 
 def _from_complex(spectrum: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.stack((spectrum.real, spectrum.imag), 2).to(dtype)  # (N, C, 2, H, W)
+    return rounded(torch.stack((spectrum.real, spectrum.imag), 2), dtype)  # (N, C, 2, H, W)
 
 
 def _complex_to_real(spectrum: Tensor, axis: int, length: int, norm: str) -> Tensor:

@@ -39,7 +39,8 @@ from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout
 from differseg.ops.borders import extend, fold
 from differseg.ops.filter_banks import FilterBank, filter_bank
-from differseg.ops.precision import exact, full_float32
+from differseg.ops.precision import exact, full_float32, rounded
+from differseg.ops.wavelet_borders import coefficients, margins
 
 MODES = ("zero", "symmetric", "reflect", "periodic", "periodization")
 
@@ -196,20 +197,9 @@ def waverec2(
     return average
 
 
-def _coefficients(extent: int, taps: int, mode: str) -> int:
-    """Return how many coefficients an axis of ``extent`` samples has."""
-    return (extent + 1) // 2 if mode == "periodization" else (extent + taps - 1) // 2
-
-
-def _even_extent(coefficients: int, taps: int, mode: str) -> int:
-    """Return the even number of samples that has so many coefficients; the odd one is 1 less."""
-    return 2 * coefficients if mode == "periodization" else 2 * coefficients - taps + 2
-
-
-def _margins(extent: int, taps: int, mode: str) -> tuple[int, int]:
-    """Return how many samples the filters reach beyond each end of an axis."""
-    reach = taps // 2 - 1 if mode == "periodization" else taps - 2
-    return reach, reach + extent % 2
+def _even_extent(count: int, taps: int, mode: str) -> int:
+    """Return the even number of samples that has ``count`` coefficients; the odd one is 1 less."""
+    return 2 * count if mode == "periodization" else 2 * count - taps + 2
 
 
 @torch.library.custom_op(
@@ -221,8 +211,8 @@ def _dwt2(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: 
     taps, channels = len(lowpass), x.shape[1]
     y = exact(x).contiguous()
     filters = torch.tensor([lowpass[::-1], highpass[::-1]], dtype=torch.float64)  # (2, L)
-    y = extend(y, -1, _margins(x.shape[-1], taps, mode), mode)
-    y = extend(y, -2, _margins(x.shape[-2], taps, mode), mode)
+    y = extend(y, -1, margins(x.shape[-1], taps, mode), mode)
+    y = extend(y, -2, margins(x.shape[-2], taps, mode), mode)
     with full_float32(y):
         if taps == 2:  # one pass over the map; two are cheaper for longer filters
             planes = _planes(filters).repeat(channels, 1, 1, 1)
@@ -232,7 +222,7 @@ def _dwt2(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: 
             y = F.conv2d(y, rows, stride=(1, 2), groups=channels)  # (N, 2C, H, w)
             columns = filters[:, None, :, None].repeat(2 * channels, 1, 1, 1).to(y)
             y = F.conv2d(y, columns, stride=(2, 1), groups=2 * channels)  # (N, 4C, h, w)
-    return y.to(x.dtype).unflatten(1, (channels, 4)).contiguous()
+    return rounded(y, x.dtype).unflatten(1, (channels, 4)).contiguous()  # (N, C, 4, h, w)
 
 
 @torch.library.custom_op(
@@ -273,7 +263,7 @@ def _idwt2(
             y = F.conv_transpose2d(
                 y, rows, stride=(1, 2), padding=(0, crop), groups=channels
             )  # (N, C, H, W)
-    return y[..., :height, :width].to(bands.dtype).contiguous()
+    return rounded(y[..., :height, :width], bands.dtype).contiguous()  # (N, C, H, W)
 
 
 def _planes(filters: Tensor) -> Tensor:
@@ -285,7 +275,7 @@ def _planes(filters: Tensor) -> Tensor:
 def _(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: str) -> Tensor:
     batch, channels, *size = x.shape
     return x.new_empty(
-        batch, channels, 4, *(_coefficients(extent, len(lowpass), mode) for extent in size)
+        batch, channels, 4, *(coefficients(extent, len(lowpass), mode) for extent in size)
     )
 
 
@@ -308,7 +298,7 @@ def _(
 def _keep_decomposition(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, lowpass, highpass, ctx.mode = inputs
     ctx.filters = list(lowpass[::-1]), list(highpass[::-1])
-    ctx.margins = [_margins(extent, len(lowpass), ctx.mode) for extent in x.shape[2:]]
+    ctx.margins = [margins(extent, len(lowpass), ctx.mode) for extent in x.shape[2:]]
     ctx.size = tuple(x.shape[2:])
 
 
