@@ -29,6 +29,9 @@ ARCHITECTURES = ("75", "80", "86", "87", "89", "90", "100", "110", "120")
 """GPUs that a library is for by default, as far as nvcc knows them: Turing to Blackwell, with
 Jetson Orin (87) and Thor (110)."""
 
+CUDA_BIN = "/usr/local/cuda/bin"
+"""Where the CUDA toolkit's packages put nvcc, which is rarely on the path of a Jetson."""
+
 _FIRST_TENSORRT = 10
 _VERSION = re.compile(r"#define (?:NV_TENSORRT|TRT)_(MAJOR|MINOR)(?:_ENTERPRISE)?\s+(\d+)")
 _FLAGS = ("-std=c++17", "-O3", "-Xcompiler", "-fPIC,-Wall,-Wextra")
@@ -65,9 +68,9 @@ def find_nvcc() -> str:
     Raises:
         MissingComponentError: There is no nvcc, or no host compiler beside it.
     """
-    homes = [os.environ.get("CUDA_HOME", ""), "/usr/local/cuda"]
-    places = [str(Path(home, "bin")) for home in homes if home]
-    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(places))
+    home = os.environ.get("CUDA_HOME")
+    places = os.pathsep.join([f"{home}/bin", CUDA_BIN] if home else [CUDA_BIN])
+    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path=places)
     if nvcc is None:
         raise MissingComponentError(
             "nvcc is not installed, or neither on the path nor in /usr/local/cuda/bin; install "

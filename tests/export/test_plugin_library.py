@@ -1,0 +1,200 @@
+"""Building the plugin library, and what happens with a library that cannot be loaded."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+
+import pytest
+from plugin_nodes import NODES, graph
+
+from differseg.errors import InputError, MissingComponentError
+from differseg.export import plugin_library as building
+from differseg.export import rtx
+from differseg.export.check import check, main
+from differseg.options import run_main
+
+needs_rtx = pytest.mark.skipif(not rtx.is_available(), reason="TensorRT-RTX is not installed")
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(graph(NODES["rfft2"]).SerializeToString())
+    return path
+
+
+@pytest.fixture
+def headers(tmp_path):
+    """Make a folder that looks like a TensorRT of this version."""
+
+    def make(version, folder="include"):
+        place = tmp_path / "tensorrt" / folder
+        place.mkdir(parents=True)
+        major, minor = version.split(".")
+        (place / "NvInferRuntime.h").touch()
+        (place / "NvInferVersion.h").write_text(
+            f"#define NV_TENSORRT_MAJOR {major} //!< major\n#define NV_TENSORRT_MINOR {minor}\n"
+        )
+        return tmp_path / "tensorrt"
+
+    return make
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """A path with nothing but an nvcc that runs this shell script, and a g++."""
+
+    def make(script):
+        for name, text in (("nvcc", script), ("g++", "exit 0")):
+            tool = tmp_path / "bin" / name
+            tool.parent.mkdir(exist_ok=True)
+            tool.write_text(f"#!/bin/sh\n{text}\n")
+            tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        return str(tmp_path / "bin" / "nvcc")
+
+    return make
+
+
+def test_the_default_gpus_are_those_that_nvcc_knows(tools):
+    nvcc = tools("echo sm_72; echo sm_75; echo sm_87")
+    assert building.choose_architectures(nvcc) == ("75", "87")
+    assert building.choose_architectures(nvcc, ["72"]) == ("72",)
+    with pytest.raises(InputError, match=r"--arch 120: this nvcc .* builds for 72, 75, 87"):
+        building.choose_architectures(nvcc, ["120"])
+
+
+def test_cmake_builds_for_the_same_gpus():
+    text = (building.SOURCES / "CMakeLists.txt").read_text(encoding="utf-8")
+    (wanted,) = re.findall(r"set\(wanted ([\d ]+)\)", text)
+    assert tuple(wanted.split()) == building.ARCHITECTURES
+
+
+def test_a_missing_compiler_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.setattr(building, "CUDA_BIN", str(tmp_path))
+    with pytest.raises(MissingComponentError, match=r"nvcc is not installed.*install the CUDA"):
+        building.find_nvcc()
+
+
+def test_a_missing_host_compiler_is_named(tools, tmp_path):
+    nvcc = tools("exit 0")
+    (tmp_path / "bin" / "g++").unlink()
+    with pytest.raises(MissingComponentError, match=r"g\+\+, the host compiler"):
+        building.find_nvcc()
+    assert nvcc
+
+
+def test_missing_headers_are_named(tmp_path, monkeypatch):
+    with pytest.raises(MissingComponentError, match=r"include: TensorRT's headers .* not there"):
+        building.find_headers(tmp_path)
+    monkeypatch.setenv("TENSORRT_ROOT", str(tmp_path))
+    with pytest.raises(MissingComponentError, match=str(tmp_path)):
+        building.find_headers()
+
+
+def test_headers_without_the_plugin_interface_are_refused(headers):
+    with pytest.raises(MissingComponentError, match=r"TensorRT 8\.6, the plugins need 10\.0"):
+        building.find_headers(headers("8.6"))
+
+
+def test_headers_are_found_where_packages_put_them(headers, monkeypatch):
+    monkeypatch.setattr(building.platform, "machine", lambda: "aarch64")
+    root = headers("10.3", "include/aarch64-linux-gnu")
+    found = building.find_headers(root)
+    assert found.version == (10, 3)
+    assert found.folder == root / "include" / "aarch64-linux-gnu"
+
+
+def test_a_failing_compiler_is_one_line_and_leaves_nothing(tools, headers, tmp_path, capsys):
+    tools("case $1 in --list*) echo sm_87;; *) echo 'a.h(3): error: too new'; exit 2;; esac")
+    output = tmp_path / "out" / "lib.so"
+    argv = ["-o", str(output), "--tensorrt-root", str(headers("10.3"))]
+    assert run_main(building.main, argv) == 3
+    said = capsys.readouterr()
+    assert "GPUs: 87" in said.out
+    assert said.err.startswith("error[E_MISSING]: nvcc failed with exit status 2: a.h(3): error:")
+    assert len(said.err.splitlines()) == 1
+    assert not list(output.parent.iterdir())
+
+
+def test_an_output_that_cannot_be_written_is_refused(tools, headers, tmp_path):
+    tools("echo sm_87")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        building.build_library(
+            tmp_path / "file" / "lib.so", tensorrt_root=headers("10.3"), say=lambda line: None
+        )
+
+
+@needs_rtx
+def test_a_plugin_that_is_no_library_is_one_line(model_file, tmp_path, capfd):
+    text = tmp_path / "text.so"
+    text.write_text("not a library")
+    assert run_main(main, [str(model_file), "--real", "--plugin", str(text)]) == 2
+    error = capfd.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert f"{text}: NVIDIA's parser and builder cannot load this plugin library" in error
+    assert "python -m differseg.export.plugin_library" in error
+
+
+@needs_rtx
+def test_a_library_of_something_else_is_one_line(model_file):
+    with pytest.raises(InputError, match="exports no getCreators, so it is no TensorRT plugin"):
+        rtx.build(model_file, plugins=[rtx.find_libraries().parser])
+
+
+@needs_rtx
+def test_a_library_that_crashes_is_one_line(model_file, monkeypatch):
+    crash = (
+        "import os; print('{\"stage\": \"plugin\", \"plugin\": \"bad.so\", \"version\": \"1\"}',"
+        " flush=True); os.kill(os.getpid(), 11)"
+    )  # fmt: skip
+    monkeypatch.setattr(rtx, "_COMMAND", ("-c", crash))
+    with pytest.raises(InputError, match=r"bad\.so: .*in stage plugin with SIGSEGV"):
+        rtx.build(model_file, plugins=[model_file])
+
+
+@needs_rtx
+def test_a_missing_library_is_the_callers_mistake(model_file, tmp_path):
+    with pytest.raises(InputError, match=r"none\.so: there is no such file"):
+        rtx.build(model_file, plugins=[tmp_path / "none.so"])
+
+
+def test_a_library_without_real_is_the_callers_mistake(model_file):
+    with pytest.raises(InputError, match="add --real"):
+        check(model_file, plugins=["lib.so"])
+
+
+@needs_rtx
+def test_the_check_loads_the_library(model_file, plugin_library, capsys):
+    argv = [str(model_file), "--target", "rtx1", "--real"]
+    assert main(argv) == 1
+    assert main([*argv, "--plugin", str(plugin_library)]) == 0
+    assert "engine built" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_cmake_builds_both_libraries(plugin_library, tmp_path):
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed")
+    gpu = building.choose_architectures(building.find_nvcc())[0]
+    configure = [
+        "cmake",
+        "-S",
+        str(building.SOURCES),
+        "-B",
+        str(tmp_path),
+        f"-DCMAKE_CUDA_ARCHITECTURES={gpu}",
+    ]
+    subprocess.run(configure, check=True, capture_output=True)
+    done = subprocess.run(
+        ["cmake", "--build", str(tmp_path), "-j2"], check=True, capture_output=True, text=True
+    )
+    assert "warning" not in (done.stdout + done.stderr).lower()
+    assert (tmp_path / "libdifferseg_plugins.so").is_file()
+    assert (tmp_path / "libdifferseg_kernels.so").is_file()
