@@ -63,6 +63,6 @@ def own_verdict(node: onnx.NodeProto, target: Target) -> Verdict:
     return Verdict(
         node.name, label, "condition",
         "needs the plugin library at build and at run time",
-        "load it: trtexec --staticPlugins=libdifferseg_plugins.so, or differseg check --plugin",
+        "load it: trtexec --dynamicPlugins=LIB.so, or differseg check --real --plugin LIB.so",
         _SOURCE,
     )  # fmt: skip
