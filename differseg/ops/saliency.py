@@ -28,7 +28,8 @@ MAX_RADIUS = 32
 MAX_ITERATIONS = 100
 FULL_STEPS = 3
 """Steps of the inversion before it is damped by half."""
-_SMALLEST_MASS = 1e-16
+SMALLEST_MASS = 1e-16
+"""Added to the saliency around a pixel, so that a map without any divides by no zero."""
 
 
 def normalized_saliency(logits: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ def _check_one_channel(where: str, name: str, x: Tensor) -> None:
 )
 def _saliency_displacement(saliency: Tensor, radius: int, fwhm: float) -> Tensor:
     moments, mass = _moments(exact(saliency), radius, fwhm)
-    return moments / mass * _unpinned(moments)
+    return moments / mass * unpinned(*moments.shape[2:]).to(moments)
 
 
 @torch.library.custom_op(
@@ -151,11 +152,11 @@ def _saliency_displacement_gradient(
     grad: Tensor, saliency: Tensor, radius: int, fwhm: float
 ) -> Tensor:
     moments, mass = _moments(exact(saliency), radius, fwhm)
-    of_moments = exact(grad) * _unpinned(moments) / mass  # (N, 2, H, W)
+    of_moments = exact(grad) * unpinned(*moments.shape[2:]).to(moments) / mass  # (N, 2, H, W)
     of_mass = -(of_moments * moments / mass).sum(1, keepdim=True)  # (N, 1, H, W)
     with full_float32(saliency):
         extended = functional.conv_transpose2d(
-            torch.cat((of_moments, of_mass), 1), _kernels(radius, fwhm, moments)
+            torch.cat((of_moments, of_mass), 1), moment_kernels(radius, fwhm).to(moments)
         )  # (N, 1, H + 2r, W + 2r)
     return _unreflected(_unreflected(extended, radius, -1), radius, -2).to(saliency.dtype)
 
@@ -183,7 +184,7 @@ def _invert_displacement_gradient(grad: Tensor, displacement: Tensor, iterations
     steps = _inversion(field, iterations)
     for step in reversed(range(iterations)):
         at = bilinear.places(steps[step], size_hw, scale=1)
-        share = _share(step)
+        share = step_share(step)
         of_read = -share * of_inverse
         of_field += bilinear.gradient_of_map(of_read, at)
         through = bilinear.gradient_of_displacement(of_read, field, at)
@@ -191,27 +192,38 @@ def _invert_displacement_gradient(grad: Tensor, displacement: Tensor, iterations
     return of_field.to(displacement.dtype)
 
 
-def _kernels(radius: int, fwhm: float, like: Tensor) -> Tensor:
-    """Return the weights of x moment, y moment and mass, ``(3, 1, 2 * radius + 1, same)``."""
-    offsets = torch.arange(-radius, radius + 1, device=like.device, dtype=torch.float64)
+def moment_kernels(radius: int, fwhm: float) -> Tensor:
+    """Return the weights of x moment, y moment and mass of the saliency around a pixel.
+
+    Args:
+        radius: Pixels that the kernel reaches along each axis.
+        fwhm: Width of the kernel at half its height, in pixels.
+
+    Returns:
+        ``(3, 1, 2 * radius + 1, 2 * radius + 1)`` float64.
+    """
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     bell = torch.exp(-4 * math.log(2) * offsets**2 / fwhm**2)
     mass = bell[:, None] * bell
-    stacked = torch.stack((mass * offsets, mass * offsets[:, None], mass))
-    return stacked.unsqueeze(1).to(like.dtype)
+    return torch.stack((mass * offsets, mass * offsets[:, None], mass)).unsqueeze(1)
 
 
 def _moments(saliency: Tensor, radius: int, fwhm: float) -> tuple[Tensor, Tensor]:
     """Return the moments of the saliency around every pixel, ``(N, 2, H, W)``, and its mass."""
     extended = functional.pad(saliency, (radius,) * 4, mode="reflect")
     with full_float32(saliency):
-        sums = functional.conv2d(extended, _kernels(radius, fwhm, saliency))  # (N, 3, H, W)
-    return sums[:, :2], sums[:, 2:] + _SMALLEST_MASS
+        sums = functional.conv2d(
+            extended, moment_kernels(radius, fwhm).to(extended)
+        )  # (N, 3, H, W)
+    return sums[:, :2], sums[:, 2:] + SMALLEST_MASS
 
 
-def _unpinned(moments: Tensor) -> Tensor:
-    """Return 0 where the border is pinned, ``(2, H, W)``: x in outer columns, y in outer rows."""
-    height, width = moments.shape[-2:]
-    mask = moments.new_ones(2, height, width)
+def unpinned(height: int, width: int) -> Tensor:
+    """Return 0 where the border is pinned, else 1: ``(2, H, W)`` float64.
+
+    Channel 0, x, is pinned in the outer columns, channel 1, y, in the outer rows.
+    """
+    mask = torch.ones(2, height, width, dtype=torch.float64)
     mask[0, :, 0] = mask[0, :, -1] = 0
     mask[1, 0] = mask[1, -1] = 0
     return mask
@@ -227,7 +239,8 @@ def _unreflected(extended: Tensor, radius: int, axis: int) -> Tensor:
     return inner
 
 
-def _share(step: int) -> float:
+def step_share(step: int) -> float:
+    """Return how much of its correction a step of the inversion takes."""
     return 1.0 if step < FULL_STEPS else 0.5
 
 
@@ -238,7 +251,7 @@ def _inversion(field: Tensor, iterations: int) -> list[Tensor]:
     for step in range(iterations):
         inverse = steps[-1]
         moved = bilinear.read(field, bilinear.places(inverse, size_hw, scale=1))
-        steps.append(inverse - _share(step) * (inverse + moved))
+        steps.append(inverse - step_share(step) * (inverse + moved))
     return steps
 
 

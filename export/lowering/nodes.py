@@ -16,6 +16,7 @@ from onnxscript import values
 
 import differseg.ops  # noqa: F401  registers the operators
 from differseg.export.lowering.framework import DOMAIN, VERSION
+from differseg.export.lowering.registry import LOWERINGS
 
 _KINDS = {
     "int": onnx.defs.OpSchema.AttrType.INT,
@@ -38,9 +39,8 @@ def op_type_of(name: str) -> str:
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return what PyTorch's exporter needs to know: operator to a function that makes its node."""
-    names = [name for name in dir(torch.ops.differseg) if not name.startswith("_")]
-    packets = (getattr(torch.ops.differseg, name) for name in names)
-    overloads = [p.default for p in packets if isinstance(p, torch._ops.OpOverloadPacket)]
+    names = (name for name in dir(torch.ops.differseg) if op_type_of(name) in LOWERINGS)
+    overloads = [getattr(torch.ops.differseg, name).default for name in names]
     return {overload: _translation(overload) for overload in overloads}
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from differseg.export.lowering.framework import Lowering
 from differseg.export.lowering.gaussian import LowerGaussian
+from differseg.export.lowering.saliency import LowerSaliencyDisplacement
+from differseg.export.lowering.sampling import (
+    LowerInvertDisplacement,
+    LowerSampleOffsets,
+    LowerWarp,
+)
 from differseg.export.lowering.wavelet import LowerDwt2, LowerIdwt2
 
 _ALL: tuple[Lowering, ...] = (
     LowerDwt2(),
     LowerIdwt2(),
     LowerGaussian(),
+    LowerSampleOffsets(),
+    LowerSaliencyDisplacement(),
+    LowerInvertDisplacement(),
+    LowerWarp(),
 )
 
 LOWERINGS: dict[str, Lowering] = {lowering.op_type: lowering for lowering in _ALL}
