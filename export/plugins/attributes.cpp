@@ -63,8 +63,8 @@ bool readWord(char const* plugin, Attribute const& a, PluginField const& field) 
 
 bool readFilter(char const* plugin, Attribute const& a, PluginField const& field) noexcept {
     if (field.length < 2 || field.length > DIFFERSEG_MAX_TAPS) {
-        return complain(plugin, "attribute %s has %d taps, expected 2 to %d; %s", a.name,
-            field.length, DIFFERSEG_MAX_TAPS, kAgain);
+        return complain(plugin, "attribute %s has %d taps, expected 2 to %d; export with "
+            "--ops portable", a.name, field.length, DIFFERSEG_MAX_TAPS);
     }
     std::memcpy(a.taps->values, field.data, sizeof(float) * static_cast<size_t>(field.length));
     a.taps->count = field.length;
