@@ -130,33 +130,42 @@ def filter_bank(wavelet: str | FilterBank) -> FilterBank:
         return wavelet
     if wavelet == "haar":
         return HAAR
-    return _named_bank(wavelet)
+    found = _named_bank(wavelet)
+    if isinstance(found, FilterBank):
+        return found
+    installed, text = found
+    if installed:
+        raise InputError(text)
+    raise MissingComponentError(text)
 
 
 @torch.compiler.assume_constant_result  # torch.compile cannot look into PyWavelets
-def _named_bank(name: str) -> FilterBank:
-    return _read_bank(name)
+def _named_bank(name: str) -> FilterBank | tuple[bool, str]:
+    """Return the bank, or whether PyWavelets is there and why it gave none.
+
+    An error raised in here would reach the user of ``torch.compile`` as an internal one.
+    """
+    try:
+        return _read_bank(name)
+    except ModuleNotFoundError:
+        return False, (
+            f"wavelet {name!r}: only 'haar' is built in, the others come from PyWavelets, which is "
+            "not installed; run pip install 'differseg[export]'"
+        )
+    except InputError as error:
+        return True, str(error)
 
 
 @functools.cache
 def _read_bank(name: str) -> FilterBank:
-    try:
-        import pywt
-    except ModuleNotFoundError:
-        raise MissingComponentError(
-            f"wavelet '{name}': only 'haar' is built in, the others come from PyWavelets, which is "
-            "not installed; run pip install 'differseg[export]'"
-        ) from None
+    import pywt
+
     known = pywt.wavelist(kind="discrete")
     if name not in known:
-        near = difflib.get_close_matches(str(name), known, n=3)
-        advice = (
-            f"did you mean {', '.join(repr(item) for item in near)}?"
-            if near
-            else ("see pywt.wavelist(kind='discrete')")
-        )
+        near = ", ".join(repr(item) for item in difflib.get_close_matches(str(name), known))
         raise InputError(
             f"wavelet {name!r} is unknown, expected 'haar' or a discrete wavelet of PyWavelets "
-            f"such as 'db2' or 'bior2.2'; {advice}"
+            "such as 'db2' or 'bior2.2'; "
+            + (f"did you mean {near}?" if near else "see pywt.wavelist(kind='discrete')")
         )
     return FilterBank(name, *(tuple(taps) for taps in pywt.Wavelet(name).filter_bank))

@@ -185,7 +185,9 @@ def test_registered_operators_are_well_formed() -> None:
         torch.library.opcheck(torch.ops.differseg.idwt2.default, arguments)
 
 
-@pytest.mark.parametrize("wavelet", ["haar", "db2", filter_bank("bior2.2")], ids=str)
+@pytest.mark.parametrize(
+    "wavelet", ["haar", "db2", filter_bank("bior2.2")], ids=["haar", "db2", "bank"]
+)
 def test_compile_and_export(wavelet: str | FilterBank) -> None:
     x = random_map((14, 17), mean=0)
     for mode in MODES:
@@ -238,6 +240,12 @@ def test_refused(call: Callable[[Tensor], Tensor], text: str) -> None:
             attempt()
         assert text in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_wavelet_is_named_by_torch_compile_too() -> None:
+    compiled = torch.compile(lambda x: dwt2(x, "db222"), backend="aot_eager")
+    with pytest.raises(InputError, match=r"did you mean 'db22', 'db2'.*\?"):
+        compiled(torch.randn(1, 1, 4, 4))
 
 
 def test_haar_is_built_in_and_the_rest_names_what_to_install(
