@@ -238,10 +238,11 @@ def _real_length(where: str, name: str, length: int | None, bins: int) -> int:
                 f"expected {name}=1; pass it"
             )
         return even
-    if length < 1 or length // 2 + 1 != bins:
+    whole = isinstance(length, (int, torch.SymInt))
+    if not whole or length < 1 or length // 2 + 1 != bins:
         possible = f"{even} or {even + 1}" if even else "1"
         raise InputError(
-            f"{where}: {name} is {length}, expected {possible} for a spectrum of {bins} bins; "
+            f"{where}: {name} is {length!r}, expected {possible} for a spectrum of {bins} bins; "
             "pass the extent of the map that was transformed"
         )
     return length

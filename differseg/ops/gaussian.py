@@ -16,6 +16,7 @@ comes out is contiguous.
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import torch
@@ -103,17 +104,19 @@ def _check(
                 "tensor; pass 2 * ceil(3 * s) + 1 for the largest sigma s that it may reach"
             )
     else:
-        if not 0 < sigma < math.inf:
+        if not (isinstance(sigma, numbers.Real) and 0 < sigma < math.inf):
             raise InputError(
-                f"{where}: sigma is {sigma}, expected a number of pixels above 0; "
+                f"{where}: sigma is {sigma!r}, expected a number of pixels above 0; "
                 "leave the filter out for none"
             )
-        kernel_size = kernel_size or 2 * math.ceil(3 * sigma) + 1
+        sigma = float(sigma)
+        if kernel_size is None:
+            kernel_size = 2 * math.ceil(3 * sigma) + 1
         sigma = torch.full((1,), sigma, dtype=exact(x).dtype, device=x.device)
-    if kernel_size < 1 or kernel_size % 2 == 0:
+    if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
         raise InputError(
-            f"{where}: kernel_size is {kernel_size}, expected an odd number from 1; "
-            f"take {max(kernel_size, 0) + 1}"
+            f"{where}: kernel_size is {kernel_size!r}, expected an odd whole number from 1, so "
+            "that there is a centre; choose the next one"
         )
     largest = 2 * min(x.shape[2:]) - 1
     if border == "reflect" and kernel_size > largest:

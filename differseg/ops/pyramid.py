@@ -46,10 +46,10 @@ def laplacian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
     most, extent = 0, min(x.shape[2:])
     while extent > _TAPS // 2:
         most, extent = most + 1, (extent + 1) // 2
-    if not 1 <= levels <= most:
+    if not isinstance(levels, int) or not 1 <= levels <= most:
         raise InputError(
-            f"laplacian_pyramid: levels is {levels}, expected 1 to {most} for maps of "
-            f"{tuple(x.shape[2:])}; take fewer levels or larger maps"
+            f"laplacian_pyramid: levels is {levels!r}, expected a whole number from 1 and at most "
+            f"{most} for maps of {tuple(x.shape[2:])}; take fewer levels or larger maps"
         )
     pyramid = []
     for _ in range(levels):

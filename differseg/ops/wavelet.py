@@ -108,14 +108,14 @@ def idwt2(
             f"coefficients along h and w for the {len(low)} taps of '{bank.name}', mode '{mode}'; "
             "pass the mode and wavelet of the decomposition"
         )
-    height, width = size_hw or even
-    if not (0 <= even[0] - height <= 1 and 0 <= even[1] - width <= 1):
+    size = tuple(even if size_hw is None else size_hw)
+    if len(size) != 2 or not all(map(_fits, even, size)):
         raise InputError(
-            f"idwt2: size_hw is {(height, width)}, expected {even[0]} or {even[0] - 1} by "
+            f"idwt2: size_hw is {size}, expected {even[0]} or {even[0] - 1} by "
             f"{even[1]} or {even[1] - 1} for bands of {tuple(bands.shape[3:])}; "
             "pass the size of the map that was decomposed"
         )
-    return torch.ops.differseg.idwt2(bands, low, high, mode, height, width)
+    return torch.ops.differseg.idwt2(bands, low, high, mode, *size)
 
 
 def wavedec2(
@@ -142,10 +142,10 @@ def wavedec2(
     """
     check_layout("wavedec2", "x", x, "N, C, H, W")
     most = math.ceil(math.log2(max(x.shape[2:])))
-    if not 1 <= levels <= most:
+    if not isinstance(levels, int) or not 1 <= levels <= most:
         raise InputError(
-            f"wavedec2: levels is {levels}, expected 1 to {most} for maps of {tuple(x.shape[2:])}; "
-            "take fewer levels or larger maps"
+            f"wavedec2: levels is {levels!r}, expected a whole number from 1 and at most {most} "
+            f"for maps of {tuple(x.shape[2:])}; take fewer levels or larger maps"
         )
     bank = filter_bank(wavelet)
     average, details = x, []
@@ -200,6 +200,11 @@ def waverec2(
 def _even_extent(count: int, taps: int, mode: str) -> int:
     """Return the even number of samples that has ``count`` coefficients; the odd one is 1 less."""
     return 2 * count if mode == "periodization" else 2 * count - taps + 2
+
+
+def _fits(even: int, extent: object) -> bool:
+    """Return whether an extent is the even one of its number of coefficients, or the odd one."""
+    return isinstance(extent, (int, torch.SymInt)) and 0 <= even - extent <= 1
 
 
 @torch.library.custom_op(

@@ -237,6 +237,7 @@ REFUSED = [
     (lambda x: irfft2(x), "expected (N, C, 2, H, W//2+1)"),
     (lambda x: irfft2(x[:, :, None]), "shape (2, 3, 1, 6, 7), expected (N, C, 2, H, W//2+1)"),
     (lambda x: irfft2(rfft2(x), width=8), "width is 8, expected 6 or 7 for a spectrum of 4 bins"),
+    (lambda x: irfft2(rfft2(x), width=7.0), "width is 7.0, expected 6 or 7"),
     (lambda x: irfft2(rfft2(x), width=0), "width is 0, expected 6 or 7"),
     (lambda x: irfft2(rfft2(x[..., :1])), "width is not given and the spectrum has 1 bin"),
     (lambda x: irfft(rfft(x, -2), -2, length=8), "length is 8, expected 6 or 7"),
