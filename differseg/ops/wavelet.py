@@ -185,13 +185,16 @@ def waverec2(
             "pass both values that wavedec2 returned"
         )
     bank = filter_bank(wavelet)
-    sizes = [tuple(bands.shape[3:]) for bands in details[1:]]
-    for level, (bands, size) in enumerate(zip(details, [*sizes, size_hw], strict=True)):
+    for level, bands in enumerate(details):
         check_layout("waverec2", f"details[{level}]", bands, "N, C, 3, h, w")
-        if average.shape[2:] != bands.shape[3:]:
+    sizes = [*((bands.shape[3], bands.shape[4]) for bands in details[1:]), size_hw]
+    for level, (bands, size) in enumerate(zip(details, sizes, strict=True)):
+        batch, channels, _, *size_of_bands = bands.shape
+        if list(average.shape) != [batch, channels, *size_of_bands]:
             raise InputError(
-                f"waverec2: details[{level}] has bands of {tuple(bands.shape[3:])}, expected "
-                f"{tuple(average.shape[2:])} as the average has; pass the details coarsest first"
+                f"waverec2: details[{level}] has shape {tuple(bands.shape)}, expected "
+                f"{(*average.shape[:2], 3, *average.shape[2:])} for an average of "
+                f"{tuple(average.shape)}; pass the details coarsest first"
             )
         average = idwt2(torch.cat((average[:, :, None], bands), 2), bank, mode, size)
     return average

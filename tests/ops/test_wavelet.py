@@ -230,7 +230,8 @@ REFUSED = [
         "levels is 4, expected a whole number from 1 and at most 3 for",
     ),
     (lambda x: waverec2(x, []), "details are empty"),
-    (lambda x: waverec2(x, [x[:, :, None, :3].repeat(1, 1, 3, 1, 1)]), "bands of (3, 7), expected"),
+    (lambda x: waverec2(x, [dwt2(x)[:, :, 1:]]), "(2, 3, 3, 3, 4), expected (2, 3, 3, 6, 7) for"),
+    (lambda x: waverec2(x, [dwt2(x)]), "details[0] has shape (2, 3, 4, 3, 4), expected (N, C, 3,"),
 ]
 
 
