@@ -1,7 +1,6 @@
 // DiffersegIrfft2: (N, C, 2, H, W/2+1) -> (N, C, H, W), with W the attribute width.
 #include "creators.h"
 #include "differseg_kernels.h"
-#include "fourier_workspace.h"
 #include "plugin_base.h"
 
 #include <limits>
@@ -31,13 +30,8 @@ protected:
         out = {4, {in[0].d[0], in[0].d[1], in[0].d[3], a.number(width_)}};
     }
 
-    size_t workspaceBytes(int32_t dtype, nvinfer1::Dims const& least,
-        nvinfer1::Dims const& most) const noexcept override {
-        auto const ofSize = [=](int planes, int height, int width) noexcept {
-            return differseg_irfft2_workspace(dtype, planes, height, width);
-        };
-        return largestWorkspace(
-            ofSize, planes(most), {extent(least, 3), extent(most, 3)}, {width_, width_});
+    size_t workspaceBytes(int32_t dtype, nvinfer1::Dims const& in) const noexcept override {
+        return differseg_irfft2_workspace(dtype, planes(in), extent(in, 3), width_);
     }
 
     int launch(Launch const& call) const noexcept override {

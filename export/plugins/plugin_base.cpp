@@ -99,7 +99,7 @@ bool Plugin::supportsFormatCombination(
 
 size_t Plugin::getWorkspaceSize(DynamicPluginTensorDesc const* inputs, int32_t,
     DynamicPluginTensorDesc const*, int32_t) const noexcept {
-    return workspaceBytes(codeOf(inputs[0].desc.type), inputs[0].min, inputs[0].max);
+    return workspaceBytes(codeOf(inputs[0].desc.type), inputs[0].max);
 }
 
 int32_t Plugin::onShapeChange(

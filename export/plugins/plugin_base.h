@@ -136,11 +136,8 @@ protected:
     virtual void outputShape(nvinfer1::DimsExprs const* in, nvinfer1::DimsExprs& out,
         Arithmetic const& arithmetic) const noexcept = 0;
 
-    // Bytes for every shape of the first input between these two.
-    virtual size_t workspaceBytes(int32_t, nvinfer1::Dims const&,
-        nvinfer1::Dims const&) const noexcept {
-        return 0;
-    }
+    // Bytes for a first input of this shape or a smaller one.
+    virtual size_t workspaceBytes(int32_t, nvinfer1::Dims const&) const noexcept { return 0; }
 
     // Start the kernel; 0, or the CUDA error.  Legal under stream capture.
     virtual int launch(Launch const& call) const noexcept = 0;

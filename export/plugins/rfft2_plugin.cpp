@@ -1,7 +1,6 @@
 // DiffersegRfft2: (N, C, H, W) -> (N, C, 2, H, W/2+1), real and imaginary parts on axis 2.
 #include "creators.h"
 #include "differseg_kernels.h"
-#include "fourier_workspace.h"
 #include "plugin_base.h"
 
 namespace differseg {
@@ -24,13 +23,8 @@ protected:
         out = {5, {in[0].d[0], in[0].d[1], a.number(2), in[0].d[2], columns}};
     }
 
-    size_t workspaceBytes(int32_t dtype, nvinfer1::Dims const& least,
-        nvinfer1::Dims const& most) const noexcept override {
-        auto const ofSize = [=](int planes, int height, int width) noexcept {
-            return differseg_rfft2_workspace(dtype, planes, height, width);
-        };
-        return largestWorkspace(ofSize, planes(most), {extent(least, 2), extent(most, 2)},
-            {extent(least, 3), extent(most, 3)});
+    size_t workspaceBytes(int32_t dtype, nvinfer1::Dims const& in) const noexcept override {
+        return differseg_rfft2_workspace(dtype, planes(in), extent(in, 2), extent(in, 3));
     }
 
     int launch(Launch const& call) const noexcept override {
