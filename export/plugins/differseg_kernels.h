@@ -54,7 +54,10 @@ enum DiffersegNormalize {
 
 /* Real 2-D FFT, x (planes, H, W) -> spectrum (planes, 2, H, W/2+1), the second axis being
  * (real, imaginary); full along H, one-sided along W. `workspace` is device memory of the given
- * size, aligned to 16 bytes; its size is 0 for arguments that the transform refuses. */
+ * size, aligned to 16 bytes; its size is 0 for arguments that the transform refuses or that leave
+ * it nothing to do, and grows with planes, height and width: a workspace for the largest of each
+ * does for all. Lengths with prime factors above 7 are transformed by direct sums over those
+ * factors, a prime length N by N * N multiplications: right at any size, fast at others. */
 size_t differseg_rfft2_workspace(int dtype, int planes, int height, int width);
 int differseg_rfft2(int dtype, const void* x, void* spectrum, void* workspace, int planes,
                     int height, int width, int norm, void* stream);
@@ -95,7 +98,8 @@ int differseg_reassemble(int dtype, const void* x, const void* kernels, void* y,
 
 /* Cosine of each pixel's channel vector with those of its k * k - 1 neighbours at distance d, in
  * row-major order without the centre: x (batch, C, H, W) -> y (batch, k * k - 1, H, W). A vector's
- * norm counts as 1e-8 at least; a neighbour outside x gives 0. k is 3, 5, 7 or 9; d 1 to 64. */
+ * norm counts as 1e-8 at least and its square must be within fp32's range; a neighbour outside x
+ * gives 0. k is 3, 5, 7 or 9; d 1 to 64. */
 int differseg_local_similarity(int dtype, const void* x, void* y, int batch, int channels,
                                int height, int width, int kernel_size, int dilation,
                                void* stream);

@@ -1,0 +1,247 @@
+// The wavelet reconstruction in one pass over memory: three kernels by the length of the filters.
+//
+// Convention: x[m] = sum_k c[k] filter[m + s - 2k], s = taps - 2, or taps / 2 - 1 for
+// periodization, where k wraps around. With m + s = 2t and 2t + 1 the coefficients are the same,
+// k = t - taps / 2 + 1 .. t: the kernels count in such pairs of samples, which for odd s begin
+// one sample before the even ones.
+#pragma once
+
+#include "dwt_kernels.cuh"
+
+namespace differseg {
+
+struct Reconstruction {
+    int height;
+    int width;
+    int bandHeight;
+    int bandWidth;
+    int mode;
+    int shift;        // s
+    int firstPair;    // t of the first sample: s / 2
+    Divider byAcross;
+    Divider byDown;
+    unsigned int items;
+
+    __device__ __forceinline__ size_t bandSize() const {
+        return static_cast<size_t>(bandHeight) * bandWidth;
+    }
+    __device__ __forceinline__ size_t size() const {
+        return static_cast<size_t>(height) * width;
+    }
+
+    // Coefficient k of n. Beyond the last one lie only samples that nobody asked for.
+    __device__ __forceinline__ int coefficient(int k, int n) const {
+        if (k >= 0 && k < n) {
+            return k;
+        }
+        return mode == DIFFERSEG_PERIODIZATION ? wrapped(k, n) : (k < 0 ? 0 : n - 1);
+    }
+};
+
+// Two taps, rows of whole 16-byte words: a thread reads 8 bytes of each band and writes one word
+// of two rows.
+template <typename T>
+__global__ void reconstructWords(const T* bands, T* x, Bank<2> bank, Reconstruction task) {
+    constexpr int kSamples = 16 / sizeof(T);
+    constexpr int kCount = kSamples / 2;
+    const unsigned int item = blockIdx.x * blockDim.x + threadIdx.x;
+    if (item >= task.items) {
+        return;
+    }
+    const Piece piece = pieceOf(task, item);
+    const T* const from = bands + 4 * piece.plane * task.bandSize()
+                          + static_cast<size_t>(piece.down) * task.bandWidth
+                          + piece.across * kCount;
+    float coefficients[4][kCount];
+#pragma unroll
+    for (int band = 0; band < 4; ++band) {
+        loadMany<8>(from + band * task.bandSize(), coefficients[band]);
+    }
+    T* const to = x + piece.plane * task.size()
+                  + static_cast<size_t>(2 * piece.down) * task.width + piece.across * kSamples;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        float samples[kSamples];
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+            const float low = bank.low[r] * coefficients[0][i]
+                              + bank.high[r] * coefficients[1][i];
+            const float high = bank.low[r] * coefficients[2][i]
+                               + bank.high[r] * coefficients[3][i];
+            samples[2 * i] = bank.low[0] * low + bank.high[0] * high;
+            samples[2 * i + 1] = bank.low[1] * low + bank.high[1] * high;
+        }
+        if (2 * piece.down + r < task.height) {
+            storeMany<16>(to + static_cast<size_t>(r) * task.width, samples);
+        }
+    }
+}
+
+// Samples (2t - s, 2t + 1 - s) of a row, as far as the map has them.
+template <bool kPairs, typename T>
+__device__ __forceinline__ void storeSamples(T* row, int column, int width, float2 samples) {
+    if (kPairs && column >= 0 && column + 1 < width) {
+        storePair(row + column, samples);
+    } else {
+        if (column >= 0 && column < width) {
+            store(row + column, samples.x);
+        }
+        if (column + 1 < width) {
+            store(row + column + 1, samples.y);
+        }
+    }
+}
+
+// Up to 8 taps: a thread goes down a strip of one column of pairs. Each row of coefficients is put
+// together along W once, into two samples for either filter along H, and stays in registers.
+// `kPairs`: the two samples lie in one aligned word.
+template <typename T, int kTaps, bool kPairs>
+__global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Reconstruction task) {
+    constexpr int kWindow = kTaps / 2;
+    constexpr int kRows = kStripRows + kWindow - 1;
+    const unsigned int item = blockIdx.x * blockDim.x + threadIdx.x;
+    if (item >= task.items) {
+        return;
+    }
+    const Piece piece = pieceOf(task, item);
+    const int pairDown = task.firstPair + piece.down * kStripRows;
+    const int pairAcross = task.firstPair + piece.across;
+    int rows[kRows];
+    int columns[kWindow];
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+        rows[i] = task.coefficient(pairDown - kWindow + 1 + i, task.bandHeight);
+    }
+#pragma unroll
+    for (int j = 0; j < kWindow; ++j) {
+        columns[j] = task.coefficient(pairAcross - kWindow + 1 + j, task.bandWidth);
+    }
+    const T* const plane = bands + 4 * piece.plane * task.bandSize();
+    float2 low[kRows];   // what the filters along H take, two samples each
+    float2 high[kRows];
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+        const T* const line = plane + static_cast<size_t>(rows[i]) * task.bandWidth;
+        low[i] = make_float2(0.0f, 0.0f);
+        high[i] = make_float2(0.0f, 0.0f);
+#pragma unroll
+        for (int j = 0; j < kWindow; ++j) {
+            const T* const at = line + columns[j];
+            const float ll = load(at);
+            const float lh = load(at + task.bandSize());
+            const float hl = load(at + 2 * task.bandSize());
+            const float hh = load(at + 3 * task.bandSize());
+            constexpr int kLast = kTaps - 2;
+            low[i].x += bank.low[kLast - 2 * j] * ll + bank.high[kLast - 2 * j] * hl;
+            low[i].y += bank.low[kLast + 1 - 2 * j] * ll + bank.high[kLast + 1 - 2 * j] * hl;
+            high[i].x += bank.low[kLast - 2 * j] * lh + bank.high[kLast - 2 * j] * hh;
+            high[i].y += bank.low[kLast + 1 - 2 * j] * lh + bank.high[kLast + 1 - 2 * j] * hh;
+        }
+    }
+    T* const out = x + piece.plane * task.size();
+#pragma unroll
+    for (int s = 0; s < kStripRows; ++s) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+            const int row = 2 * (pairDown + s) - task.shift + r;
+            float2 samples = make_float2(0.0f, 0.0f);
+#pragma unroll
+            for (int i = 0; i < kWindow; ++i) {
+                const float ofLow = bank.low[kTaps - 2 + r - 2 * i];
+                const float ofHigh = bank.high[kTaps - 2 + r - 2 * i];
+                samples.x += ofLow * low[s + i].x + ofHigh * high[s + i].x;
+                samples.y += ofLow * low[s + i].y + ofHigh * high[s + i].y;
+            }
+            if (row >= 0 && row < task.height) {
+                storeSamples<kPairs>(out + static_cast<size_t>(row) * task.width,
+                                     2 * pairAcross - task.shift, task.width, samples);
+            }
+        }
+    }
+}
+
+// Pairs of numbers of shared memory: four coefficients a place under a tile, and four samples of
+// its rows.
+__host__ __device__ constexpr int tileCoefficientsAcross(int taps) {
+    return kTileAcross + taps / 2 - 1;
+}
+__host__ __device__ constexpr int tileCoefficientsDown(int taps) {
+    return kTileDown + taps / 2 - 1;
+}
+constexpr size_t reconstructionBytes(int taps) {
+    return sizeof(float4) * tileCoefficientsDown(taps)
+           * (tileCoefficientsAcross(taps) + kTileAcross);
+}
+
+// Any number of taps: a block loads the coefficients under a tile of 32 x 16 pairs into shared
+// memory, the four bands side by side, puts them together along W there, then along H.
+template <typename T>
+__global__ void __launch_bounds__(kTileThreads)
+    reconstructTiles(const T* bands, T* x, PairedBank bank, int taps, Reconstruction task) {
+    DIFFERSEG_SHARED(float4, coefficients);  // (down, across): LL, LH, HL, HH
+    const int window = taps / 2;
+    const int across = tileCoefficientsAcross(taps);
+    const int down = tileCoefficientsDown(taps);
+    float4* const rows = coefficients + down * across;  // (down, 32): low x, low y, high x, high y
+    const Piece piece = pieceOf(task, blockIdx.x);
+    const int lane = threadIdx.x % kTileAcross;
+    const int warp = threadIdx.x / kTileAcross;
+    constexpr int kWarps = kTileThreads / kTileAcross;
+    const int firstDown = task.firstPair + piece.down * kTileDown;
+    const int firstAcross = task.firstPair + piece.across * kTileAcross;
+
+    const T* const plane = bands + 4 * piece.plane * task.bandSize();
+    for (int i = warp; i < down; i += kWarps) {
+        const int row = task.coefficient(firstDown - window + 1 + i, task.bandHeight);
+        const T* const line = plane + static_cast<size_t>(row) * task.bandWidth;
+        for (int j = lane; j < across; j += kTileAcross) {
+            const T* const at = line + task.coefficient(firstAcross - window + 1 + j,
+                                                        task.bandWidth);
+            coefficients[i * across + j] = make_float4(
+                load(at), load(at + task.bandSize()), load(at + 2 * task.bandSize()),
+                load(at + 3 * task.bandSize()));
+        }
+    }
+    __syncthreads();
+    // Coefficient t - q meets taps 2q and 2q + 1.
+    for (int i = warp; i < down; i += kWarps) {
+        const float4* const last = coefficients + i * across + lane + window - 1;
+        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        for (int q = 0; q < window; ++q) {
+            const float4 at = last[-q];
+            const float4 filter = bank.pair[q];
+            sum.x += filter.x * at.x + filter.z * at.z;
+            sum.y += filter.y * at.x + filter.w * at.z;
+            sum.z += filter.x * at.y + filter.z * at.w;
+            sum.w += filter.y * at.y + filter.w * at.w;
+        }
+        rows[i * kTileAcross + lane] = sum;
+    }
+    __syncthreads();
+    T* const out = x + piece.plane * task.size();
+    const int column = 2 * (firstAcross + lane) - task.shift;
+    for (int i = warp; i < kTileDown; i += kWarps) {
+        const float4* const last = rows + (i + window - 1) * kTileAcross + lane;
+        float2 even = make_float2(0.0f, 0.0f);
+        float2 odd = make_float2(0.0f, 0.0f);
+        for (int q = 0; q < window; ++q) {
+            const float4 at = last[-q * kTileAcross];
+            const float4 filter = bank.pair[q];
+            even.x += filter.x * at.x + filter.z * at.z;
+            even.y += filter.x * at.y + filter.z * at.w;
+            odd.x += filter.y * at.x + filter.w * at.z;
+            odd.y += filter.y * at.y + filter.w * at.w;
+        }
+        const int row = 2 * (firstDown + i) - task.shift;
+        if (row >= 0 && row < task.height) {
+            storeSamples<false>(out + static_cast<size_t>(row) * task.width, column, task.width,
+                                even);
+        }
+        if (row + 1 < task.height) {
+            storeSamples<false>(out + static_cast<size_t>(row + 1) * task.width, column,
+                                task.width, odd);
+        }
+    }
+}
+
+}  // namespace differseg
