@@ -42,6 +42,11 @@ from differseg.ops.filter_banks import FilterBank, filter_bank
 from differseg.ops.precision import exact, full_float32, rounded
 from differseg.ops.wavelet_borders import coefficients, margins
 
+# Filters of up to so many taps run over both axes in one pass; longer ones are cheaper in two.
+# Measured on a CPU; one channel an output is what its convolutions are fast at.
+_ONE_PASS_DOWN = 8
+_ONE_PASS_UP = 4
+
 MODES = ("zero", "symmetric", "reflect", "periodic", "periodization")
 
 
@@ -216,21 +221,18 @@ def _fits(even: int, extent: object) -> bool:
     schema="(Tensor x, float[] lowpass, float[] highpass, str mode) -> Tensor",
 )
 def _dwt2(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: str) -> Tensor:
-    taps, channels = len(lowpass), x.shape[1]
+    taps = len(lowpass)
     y = exact(x).contiguous()
-    filters = torch.tensor([lowpass[::-1], highpass[::-1]], dtype=torch.float64)  # (2, L)
     y = extend(y, -1, margins(x.shape[-1], taps, mode), mode)
     y = extend(y, -2, margins(x.shape[-2], taps, mode), mode)
+    filters = torch.tensor([lowpass[::-1], highpass[::-1]], dtype=torch.float64)  # (2, L)
     with full_float32(y):
-        if taps == 2:  # one pass over the map; two are cheaper for longer filters
-            planes = _planes(filters).repeat(channels, 1, 1, 1)
-            y = F.conv2d(y, planes.to(y), stride=2, groups=channels)  # (N, 4C, h, w)
+        if taps <= _ONE_PASS_DOWN:
+            bands = [_filter(y, plane, (2, 2)) for plane in _planes(filters)]
         else:
-            rows = filters[:, None, None, :].repeat(channels, 1, 1, 1).to(y)
-            y = F.conv2d(y, rows, stride=(1, 2), groups=channels)  # (N, 2C, H, w)
-            columns = filters[:, None, :, None].repeat(2 * channels, 1, 1, 1).to(y)
-            y = F.conv2d(y, columns, stride=(2, 1), groups=2 * channels)  # (N, 4C, h, w)
-    return rounded(y, x.dtype).unflatten(1, (channels, 4)).contiguous()  # (N, C, 4, h, w)
+            rows = [_filter(y, row[None], (1, 2)) for row in filters]  # (N, C, H, w) each
+            bands = [_filter(row, column[:, None], (2, 1)) for row in rows for column in filters]
+    return torch.stack([rounded(band, x.dtype) for band in bands], 2)  # (N, C, 4, h, w)
 
 
 @torch.library.custom_op(
@@ -251,32 +253,44 @@ def _idwt2(
 ) -> Tensor:
     taps, channels = len(lowpass), bands.shape[1]
     y = exact(bands).contiguous().flatten(1, 2)  # (N, 4C, h, w)
-    filters = torch.tensor([list(lowpass), list(highpass)], dtype=torch.float64)  # (2, L)
     crop = taps - 2  # what the transposed convolution has too much on each side
     if mode == "periodization":
         around = taps // 4  # coefficients of the opposite side that reach into the map
         for axis in (-1, -2):
             y = extend(y, axis, (around, around), "periodic")
         crop = taps // 2 - 1 + 2 * around
+    filters = torch.tensor([list(lowpass), list(highpass)], dtype=torch.float64)  # (2, L)
     with full_float32(y):
-        if taps == 2:
-            planes = _planes(filters).repeat(channels, 1, 1, 1).to(y)
-            y = F.conv_transpose2d(y, planes, stride=2, groups=channels)  # (N, C, H, W)
+        if taps <= _ONE_PASS_UP:
+            planes = _planes(filters)[:, None].repeat(channels, 1, 1, 1).to(y)
+            y = F.conv_transpose2d(y, planes, stride=2, padding=crop, groups=channels)
         else:
-            columns = filters[:, None, :, None].repeat(2 * channels, 1, 1, 1).to(y)
-            y = F.conv_transpose2d(
-                y, columns, stride=(2, 1), padding=(crop, 0), groups=2 * channels
-            )  # (N, 2C, H, w)
-            rows = filters[:, None, None, :].repeat(channels, 1, 1, 1).to(y)
-            y = F.conv_transpose2d(
-                y, rows, stride=(1, 2), padding=(0, crop), groups=channels
-            )  # (N, C, H, W)
+            low, high = filters
+            average, across, along, both = y.unflatten(1, (-1, 4)).unbind(2)
+            smooth = _spread(average, low, -2, crop).add_(_spread(across, high, -2, crop))
+            rough = _spread(along, low, -2, crop).add_(_spread(both, high, -2, crop))
+            y = _spread(smooth, low, -1, crop).add_(_spread(rough, high, -1, crop))
     return rounded(y[..., :height, :width], bands.dtype).contiguous()  # (N, C, H, W)
 
 
 def _planes(filters: Tensor) -> Tensor:
-    """Return the four two-dimensional filters (4, 1, L, L) in the order of the bands."""
-    return torch.einsum("wj,hi->whij", filters, filters).flatten(0, 1)[:, None]
+    """Return the four two-dimensional filters (4, L, L) in the order of the bands."""
+    return torch.einsum("wj,hi->whij", filters, filters).flatten(0, 1)
+
+
+def _filter(x: Tensor, taps: Tensor, stride_hw: tuple[int, int]) -> Tensor:
+    """Correlate every channel with the same taps (A, B)."""
+    weight = taps.repeat(x.shape[1], 1, 1, 1).to(x)
+    return F.conv2d(x, weight, stride=stride_hw, groups=x.shape[1])
+
+
+def _spread(x: Tensor, taps: Tensor, axis: int, crop: int) -> Tensor:
+    """Run the transposed convolution of every channel with the same taps (L,) along an axis."""
+    shape, stride, padding = (1, -1), (1, 2), (0, crop)
+    if axis == -2:
+        shape, stride, padding = shape[::-1], stride[::-1], padding[::-1]
+    weight = taps.view(shape).repeat(x.shape[1], 1, 1, 1).to(x)
+    return F.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
 
 
 @_dwt2.register_fake
