@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -18,14 +19,16 @@ def rounded(y: Tensor, dtype: torch.dtype) -> Tensor:
     return y if y.dtype == dtype else y.to(dtype)
 
 
-def full_float32(x: Tensor) -> contextlib.AbstractContextManager[None]:
-    """Keep cuDNN's convolutions from rounding float32 to TensorFloat-32 (PyTorch's default)."""
+@contextlib.contextmanager
+def full_float32(x: Tensor) -> Iterator[None]:
+    """Keep cuDNN's convolutions of ``x`` from rounding to TensorFloat-32, PyTorch's default."""
     if not x.is_cuda:
-        return contextlib.nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled,
-        benchmark=cudnn.benchmark,
-        deterministic=cudnn.deterministic,
-        allow_tf32=False,
-    )
+        yield
+        return
+    convolutions = torch.backends.cudnn.conv
+    chosen = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = chosen
