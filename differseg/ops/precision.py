@@ -25,7 +25,7 @@ def full_float32(x: Tensor) -> Iterator[None]:
     if not x.is_cuda:
         yield
         return
-    convolutions = torch.backends.cudnn.conv
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined] # a module in disguise
     chosen = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"
     try:
