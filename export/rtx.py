@@ -36,7 +36,7 @@ _TESTED_PACKAGE = "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0"
 TIMEOUT_S = 900.0
 _COMMAND = ("-m", "differseg.export.rtx_worker")
 _CORE = "libtensorrt_rtx"
-_FROM_PLUGIN = "error: differseg: "
+_FROM_PLUGIN = "differseg: "
 
 Status = Literal["built", "refused", "build_failed", "crashed", "timeout"]
 Profiles = Mapping[str, Sequence[Sequence[int]]]
@@ -262,7 +262,7 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
     command = [sys.executable, "-X", "utf8", *_COMMAND]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     absolute = os.pathsep.join(os.path.abspath(path) for path in paths if path)
-    late, ending = False, ""
+    late, ending, spoken = False, "", b""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{_CORE}.so").symlink_to(request["core"])
         searched = [folder, os.environ.get("LD_LIBRARY_PATH", "")]
@@ -276,7 +276,8 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
                 cwd=folder,
                 env=os.environ | {"PYTHONPATH": absolute, "LD_LIBRARY_PATH": search},
             )
-            output, ending = done.stdout, _ending(done.returncode, done.stderr)
+            output, spoken = done.stdout, done.stderr
+            ending = _ending(done.returncode, spoken)
         except subprocess.TimeoutExpired as expired:
             output, late = expired.stdout or b"", True
     facts: dict[str, Any] = {"stage": "start", "log": []}
@@ -288,6 +289,9 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
         if "log" in fact:
             facts["log"].append(fact.pop("log"))
         facts.update(fact)
+    # A library built for TensorRT 10 does not find the logger of 11: ILoggerFinder changed.
+    lines = spoken.decode("utf-8", "replace").splitlines()
+    facts["log"] += [f"error: {line}" for line in lines if line.startswith(_FROM_PLUGIN)]
     return facts, ending, late
 
 
@@ -301,8 +305,8 @@ def _ending(code: int, stderr: bytes) -> str:
 
 
 def _plugin_errors(log: Sequence[str]) -> tuple[str, ...]:
-    own = [line for line in log if line.startswith(_FROM_PLUGIN)]
-    return tuple(line.removeprefix("error: ") for line in dict.fromkeys(own))
+    errors = dict.fromkeys(line.removeprefix("error: ") for line in log)
+    return tuple(line for line in errors if line.startswith(_FROM_PLUGIN))
 
 
 def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:

@@ -160,6 +160,18 @@ def test_a_library_that_crashes_is_one_line(model_file, monkeypatch):
 
 
 @needs_rtx
+def test_the_parser_finds_the_core_library_by_its_short_name(model_file, monkeypatch):
+    """It opens the core library anew when it meets a plugin, and aborts when it cannot."""
+    code = (
+        "import json, os; first = os.environ['LD_LIBRARY_PATH'].split(':')[0];"
+        "found = os.path.realpath(first + '/libtensorrt_rtx.so');"
+        "print(json.dumps({'status': 'build_failed', 'version': '1.7.1', 'reason': found}))"
+    )
+    monkeypatch.setattr(rtx, "_COMMAND", ("-c", code))
+    assert rtx.build(model_file).reason == str(rtx.find_libraries().core.resolve())
+
+
+@needs_rtx
 def test_a_missing_library_is_the_callers_mistake(model_file, tmp_path):
     with pytest.raises(InputError, match=r"none\.so: there is no such file"):
         rtx.build(model_file, plugins=[tmp_path / "none.so"])
