@@ -5,7 +5,8 @@ Convention:
     average; high-pass along H (horizontal edges); high-pass along W (vertical edges); high-pass
     along both.
     Filters: a coefficient is ``c[k] = sum_j filter[j] x[2k + 1 - j]`` (a convolution of which every
-    second sample is kept), with PyWavelets' ``dec_lo`` and ``dec_hi``; L taps.
+    second sample is kept), in mode "periodization" ``x[2k + L / 2 - j]``, with the L taps of
+    PyWavelets' ``dec_lo`` or ``dec_hi``.
     Modes: how a map goes on beyond its border, on which also the size of the bands depends.
     "periodization" (the default) gives ``ceil(n / 2)`` coefficients along an axis of n samples;
     the map goes on with its opposite side, an odd one after its last sample is repeated.
