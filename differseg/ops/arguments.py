@@ -14,6 +14,7 @@ from torch import Tensor
 
 from differseg.errors import InputError
 
+_ORDINALS = ("first", "second", "third", "fourth", "fifth")
 FLOAT_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -59,11 +60,11 @@ def check_layout(where: str, name: str, tensor: Tensor, layout: str) -> None:
             f"{where}: {name} has {len(shape)} axes, shape {shape}, expected ({layout}); "
             "reshape it, or add missing axes with unsqueeze"
         )
-    for size, axis in zip(shape, axes, strict=True):
+    for ordinal, size, axis in zip(_ORDINALS, shape, axes, strict=False):
         if axis.isdigit() and size != int(axis):
             raise InputError(
                 f"{where}: {name} has shape {shape}, expected ({layout}); "
-                f"the axis of extent {axis} is the third one"
+                f"the axis of extent {axis} is the {ordinal} one"
             )
         if size == 0:
             raise InputError(

@@ -16,6 +16,16 @@ def memory_format_of(x: Tensor) -> torch.memory_format:
     return torch.channels_last
 
 
+def empty_map(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+    """Allocate ``(N, C, *size_hw)`` for the map ``x``: its N, C, dtype, device and layout."""
+    return torch.empty(
+        (x.shape[0], x.shape[1], *size_hw),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=memory_format_of(x),
+    )
+
+
 def rows_of_pixels(x: Tensor) -> Tensor:
     """Copy a map so that the channels of a pixel lie side by side, with a pixel of zeros behind.
 
@@ -28,7 +38,8 @@ def rows_of_pixels(x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     rows = x.new_empty(batch, height * width + 1, channels)
     rows[:, -1] = 0
-    rows[:, :-1].view(batch, height, width, channels).copy_(x.permute(0, 2, 3, 1))
+    for image in range(batch):  # PyTorch transposes matrices faster than it permutes more axes
+        rows[image, :-1] = x[image].flatten(1).t()
     return rows
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout, check_odd, check_range
-from differseg.ops.layouts import memory_format_of
+from differseg.ops.layouts import empty_map
 from differseg.ops.precision import exact
 from differseg.ops.reassembly_forms import (
     Window,
@@ -252,21 +252,17 @@ def _kernels_gradient(
         weights, gradient = weights.unflatten(1, taps), gradient.unflatten(1, taps)
         mean = (weights * gradient).sum(2, keepdim=True)  # (N, g, 1, s*h, s*w)
         gradient = (weights * (gradient - mean)).flatten(1, 2)
-    return gradient.to(grad.dtype)
+    return gradient.to(grad.dtype).contiguous()
 
 
 @_reassemble.register_fake
 def _(x: Tensor, kernels: Tensor, kernel_size: int, scale: int, *attributes: Any) -> Tensor:
-    batch, channels, height, width = x.shape
-    out = x.new_empty(batch, channels, scale * height, scale * width)
-    return out.to(memory_format=memory_format_of(x))
+    return empty_map(x, (scale * x.shape[2], scale * x.shape[3]))
 
 
 @_map_gradient.register_fake
 def _(grad: Tensor, kernels: Tensor, kernel_size: int, scale: int, *attributes: Any) -> Tensor:
-    batch, channels, height, width = grad.shape
-    out = grad.new_empty(batch, channels, height // scale, width // scale)
-    return out.to(memory_format=memory_format_of(grad))
+    return empty_map(grad, (grad.shape[2] // scale, grad.shape[3] // scale))
 
 
 @_kernels_gradient.register_fake

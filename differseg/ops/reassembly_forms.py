@@ -11,6 +11,7 @@ result and its gradient (N, C, s * h, s * w), with k taps along a side and the s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from types import EllipsisType
@@ -20,7 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from differseg.ops.layouts import memory_format_of, rows_of_pixels, weighted_pixel_sums
+from differseg.ops.layouts import (
+    empty_map,
+    memory_format_of,
+    rows_of_pixels,
+    weighted_pixel_sums,
+)
 
 _ITEMS_PER_CHUNK = 2**17
 """Kernel values per step of the sums of pixels: what lies in cache together with its output."""
@@ -124,23 +130,24 @@ def _reassembled_by_shifts(x: Tensor, kernels: Tensor, window: Window) -> Tensor
 
 
 def _reassembled_by_sums(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
-    batch, channels, height, width = x.shape
+    batch, _, height, width = x.shape
     scale, groups, taps = window.scale, window.groups, window.kernel_size**2
-    rows = [rows_of_pixels(part) for part in x.chunk(groups, 1)]
-    out_hw = scale * height, scale * width
-    out = x.new_empty(batch, channels, *out_hw).to(memory_format=memory_format_of(x))
-    parts = [part.permute(0, 2, 3, 1) for part in out.chunk(groups, 1)]  # (N, s*h, s*w, C/g)
-    weights = kernels.view(batch, groups, taps, *out_hw)
-    step = max(1, _ITEMS_PER_CHUNK // (scale * out_hw[1] * taps))
+    rows = [rows_of_pixels(part) for part in x.chunk(groups, 1)]  # g times (N, h*w + 1, C/g)
+    out = empty_map(x, (scale * height, scale * width))
+    planes = out.flatten(2).unflatten(1, (groups, -1))  # (N, g, C/g, s*h*s*w)
+    weights = kernels.flatten(2).unflatten(1, (groups, -1))  # (N, g, k*k, s*h*s*w)
+    channels_last = memory_format_of(x) == torch.channels_last
+    line = scale**2 * width  # output pixels over a row of the input
+    step = max(1, _ITEMS_PER_CHUNK // (line * taps))
     for top in range(0, height, step):
         bottom = min(top + step, height)
         index = _pixel_index(top, bottom, (height, width), window, x.device)
-        lines = slice(scale * top, scale * bottom)
-        for image in range(batch):
-            for group in range(groups):
-                weight = weights[image, group, :, lines].flatten(1).t().contiguous()
-                summed = weighted_pixel_sums(rows[group][image], index, weight)
-                parts[group][image, lines] = summed.view(-1, out_hw[1], channels // groups)
+        pixels = slice(top * line, bottom * line)
+        for image, group in itertools.product(range(batch), range(groups)):
+            weight = weights[image, group, :, pixels].t().contiguous()  # (pixels, k*k)
+            summed = weighted_pixel_sums(rows[group][image], index, weight)  # (pixels, C/g)
+            summed = summed.t() if channels_last else summed.t().contiguous()
+            planes[image, group, :, pixels] = summed  # (C/g, pixels)
     return out
 
 

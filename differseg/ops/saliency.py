@@ -46,7 +46,7 @@ def normalized_saliency(logits: Tensor) -> Tensor:
     Raises:
         InputError: Wrong rank, dtype or number of channels.
     """
-    _check_one_channel("normalized_saliency", "logits", logits)
+    check_layout("normalized_saliency", "logits", logits, "N, 1, H, W")
     shares = exact(logits).flatten(1).softmax(1)  # (N, H*W)
     return (shares * shares.shape[1]).view(logits.shape)
 
@@ -77,9 +77,9 @@ def saliency_displacement(saliency: Tensor, *, radius: int = 5, fwhm: float = 3.
         InputError: Wrong rank, dtype, number of channels or option; a map smaller than its
             padding.
     """
-    _check_one_channel("saliency_displacement", "saliency", saliency)
+    check_layout("saliency_displacement", "saliency", saliency, "N, 1, H, W")
     check_range("saliency_displacement", "radius", radius, 1, MAX_RADIUS)
-    if not 0 < fwhm < math.inf:
+    if isinstance(fwhm, bool) or not isinstance(fwhm, (int, float)) or not 0 < fwhm < math.inf:
         raise InputError(
             f"saliency_displacement: fwhm is {fwhm!r}, expected pixels above 0; the authors use 3"
         )
@@ -115,18 +115,9 @@ def invert_displacement(displacement: Tensor, *, iterations: int = 10) -> Tensor
     Raises:
         InputError: Wrong rank, dtype, number of channels or option.
     """
-    check_layout("invert_displacement", "displacement", displacement, "N, xy, H, W")
-    if displacement.shape[1] != 2:
-        raise InputError(
-            f"invert_displacement: displacement has shape {tuple(displacement.shape)}, expected "
-            "(N, 2, H, W) with x and y on axis 1; move them there with movedim"
-        )
+    check_layout("invert_displacement", "displacement", displacement, "N, 2, H, W")
     check_range("invert_displacement", "iterations", iterations, 1, MAX_ITERATIONS)
     return torch.ops.differseg.invert_displacement(displacement, iterations)
-
-
-def _check_one_channel(where: str, name: str, x: Tensor) -> None:
-    check_layout(where, name, x, "N, 1, H, W")
 
 
 # The registered operators: no checks beyond torch's own, the functions above are the public ones.
@@ -158,7 +149,8 @@ def _saliency_displacement_gradient(
         extended = functional.conv_transpose2d(
             torch.cat((of_moments, of_mass), 1), moment_kernels(radius, fwhm).to(moments)
         )  # (N, 1, H + 2r, W + 2r)
-    return _unreflected(_unreflected(extended, radius, -1), radius, -2).to(saliency.dtype)
+    folded = _unreflected(_unreflected(extended, radius, -1), radius, -2)  # (N, 1, H, W)
+    return folded.to(saliency.dtype).contiguous()
 
 
 @torch.library.custom_op(
@@ -167,7 +159,7 @@ def _saliency_displacement_gradient(
     schema="(Tensor displacement, int iterations) -> Tensor",
 )
 def _invert_displacement(displacement: Tensor, iterations: int) -> Tensor:
-    return _inversion(exact(displacement), iterations)[-1]
+    return _inversion(exact(displacement), iterations)[-1].contiguous()
 
 
 @torch.library.custom_op(
@@ -180,7 +172,7 @@ def _invert_displacement_gradient(grad: Tensor, displacement: Tensor, iterations
     field = exact(displacement)
     size_hw = field.shape[2], field.shape[3]
     of_inverse = exact(grad)
-    of_field = torch.zeros_like(field)
+    of_field = field.new_zeros(field.shape)
     steps = _inversion(field, iterations)
     for step in reversed(range(iterations)):
         at = bilinear.places(steps[step], size_hw, scale=1)
@@ -247,7 +239,7 @@ def step_share(step: int) -> float:
 def _inversion(field: Tensor, iterations: int) -> list[Tensor]:
     """Return the inverse before every step and after the last, each ``(N, 2, H, W)``."""
     size_hw = field.shape[2], field.shape[3]
-    steps = [torch.zeros_like(field, memory_format=torch.contiguous_format)]
+    steps = [field.new_zeros(field.shape)]
     for step in range(iterations):
         inverse = steps[-1]
         moved = bilinear.read(field, bilinear.places(inverse, size_hw, scale=1))

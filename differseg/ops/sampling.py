@@ -23,7 +23,7 @@ from torch import Tensor
 from differseg.errors import InputError
 from differseg.ops import bilinear
 from differseg.ops.arguments import check_floating, check_layout, check_range
-from differseg.ops.layouts import memory_format_of
+from differseg.ops.layouts import empty_map, memory_format_of
 from differseg.ops.precision import exact
 
 MAX_SCALE = 4
@@ -304,27 +304,22 @@ def _as_map(out: Tensor, x: Tensor) -> Tensor:
 
 @_warp.register_fake
 def _(x: Tensor, positions: Tensor) -> Tensor:
-    out = x.new_empty(x.shape[0], x.shape[1], positions.shape[2], positions.shape[3])
-    return out.to(memory_format=memory_format_of(x))
+    return empty_map(x, (positions.shape[2], positions.shape[3]))
 
 
 @_warp_gradient.register_fake
 def _(grad: Tensor, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-    of_map = x.new_empty(x.shape).to(memory_format=memory_format_of(x))
-    return of_map, positions.new_empty(positions.shape)
+    return empty_map(x, (x.shape[2], x.shape[3])), positions.new_empty(positions.shape)
 
 
 @_sample_offsets.register_fake
 def _(x: Tensor, offsets: Tensor, scale: int, groups: int) -> Tensor:
-    batch, channels, height, width = x.shape
-    out = x.new_empty(batch, channels, scale * height, scale * width)
-    return out.to(memory_format=memory_format_of(x))
+    return empty_map(x, (scale * x.shape[2], scale * x.shape[3]))
 
 
 @_sample_offsets_gradient.register_fake
 def _(grad: Tensor, x: Tensor, offsets: Tensor, scale: int, groups: int) -> tuple[Tensor, Tensor]:
-    of_map = x.new_empty(x.shape).to(memory_format=memory_format_of(x))
-    return of_map, offsets.new_empty(offsets.shape)
+    return empty_map(x, (x.shape[2], x.shape[3])), offsets.new_empty(offsets.shape)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
