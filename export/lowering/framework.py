@@ -150,6 +150,10 @@ class Lowering(ABC):
                 )
         return fixed_sizes(call)
 
+    def kernel_refusal(self, call: Call) -> str | None:
+        """Return why the plugin library's kernel cannot take a node, None when it can."""
+        return None
+
     def decisions(self, call: Call) -> list[Decision]:
         """Return what the rewrite chooses by itself, with its reasons, for the manifest."""
         return []

@@ -7,6 +7,7 @@ The attributes are the operator's own arguments under their own names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ import differseg.ops  # noqa: F401  registers the operators
 from differseg.export.lowering.framework import DOMAIN, VERSION
 from differseg.export.lowering.registry import LOWERINGS
 
+_PREFIX = "Differseg"
 _KINDS = {
     "int": onnx.defs.OpSchema.AttrType.INT,
     "bool": onnx.defs.OpSchema.AttrType.INT,
@@ -34,13 +36,17 @@ def op_type_of(name: str) -> str:
 
     TensorRT looks a plugin up by this name alone, so it begins with ours.
     """
-    return "Differseg" + "".join(word.capitalize() for word in name.split("_"))
+    return _PREFIX + "".join(word.capitalize() for word in name.split("_"))
+
+
+def name_of(op_type: str) -> str:
+    """Return the PyTorch operator of a node: the inverse of :func:`op_type_of`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", op_type.removeprefix(_PREFIX)).lower()
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return what PyTorch's exporter needs to know: operator to a function that makes its node."""
-    names = (name for name in dir(torch.ops.differseg) if op_type_of(name) in LOWERINGS)
-    overloads = [getattr(torch.ops.differseg, name).default for name in names]
+    overloads = [getattr(torch.ops.differseg, name_of(op_type)).default for op_type in LOWERINGS]
     return {overload: _translation(overload) for overload in overloads}
 
 

@@ -50,13 +50,20 @@ def lower(model: ir.Model, form: str) -> list[Decision]:
     for node, lowering in _own_nodes(model.graph):
         call = Call(node)
         _refuse(call, lowering)
-        if form == "function" or (form == "plugin" and node.op_type in PLUGIN_NODES):
-            model.graph.opset_imports[DOMAIN] = VERSION
+        made = lowering.decisions(call)
+        if form == "plugin" and node.op_type in PLUGIN_NODES:
+            reason = lowering.kernel_refusal(call)
+            if reason is None:
+                continue
+            made = [*made, Decision(node.op_type, "portable", reason)]
+        elif form == "function":
             continue
-        for decision in lowering.decisions(call):
+        for decision in made:
             decisions[decision.what, decision.value] = decision
         _replace(model.graph, call, lowering)
-    if not _holds_own(model.graph):
+    if _holds_own(model.graph):
+        model.graph.opset_imports[DOMAIN] = VERSION
+    else:
         model.graph.opset_imports.pop(DOMAIN, None)
     return list(decisions.values())
 

@@ -21,11 +21,18 @@ from differseg.ops.wavelet_borders import coefficients, margins, sources
 
 Array = npt.NDArray[np.float64]
 
+MAX_KERNEL_TAPS = 40
+"""Taps that the CUDA kernels take by value (DIFFERSEG_MAX_TAPS of their header)."""
+
 
 class LowerDwt2(Lowering):
     """``(N, C, H, W)`` to bands ``(N, C, 4, h, w)``: continue the border, then convolve."""
 
     op_type = "DiffersegDwt2"
+
+    def kernel_refusal(self, call: Call) -> str | None:
+        """Refuse filters that the kernel cannot hold."""
+        return _too_long(call)
 
     def rewrite(self, op: Builder, call: Call) -> ir.Value:
         """Append the border, one Conv (Haar) or two, and a Reshape."""
@@ -57,6 +64,10 @@ class LowerIdwt2(Lowering):
 
     op_type = "DiffersegIdwt2"
 
+    def kernel_refusal(self, call: Call) -> str | None:
+        """Refuse filters that the kernel cannot hold."""
+        return _too_long(call)
+
     def rewrite(self, op: Builder, call: Call) -> ir.Value:
         """Append a Reshape, the border of "periodization", and one or two ConvTranspose."""
         channels, _, *bands = call.sizes()
@@ -82,6 +93,13 @@ class LowerIdwt2(Lowering):
         along_h, along_w = [crop, 0, ends[0], 0], [0, crop, 0, ends[1]]
         y = _transposed(op, call, y, columns, 2 * channels, (2, 1), along_h)  # (N, 2C, H, w)
         return _transposed(op, call, y, rows, channels, (1, 2), along_w)  # (N, C, H, W)
+
+
+def _too_long(call: Call) -> str | None:
+    taps = len(call.reals("lowpass"))
+    if taps > MAX_KERNEL_TAPS:
+        return f"the kernel takes filters of at most {MAX_KERNEL_TAPS} taps, these have {taps}"
+    return None
 
 
 def _planes(filters: Array) -> Array:
