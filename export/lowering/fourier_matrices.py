@@ -54,7 +54,7 @@ def _flat(blocks: Array, rows_parts_last: bool, columns_parts_last: bool) -> Arr
     return np.ascontiguousarray(blocks.reshape(kept, taken))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def complex_whole(
     length: int,
     sign: int,
@@ -69,7 +69,7 @@ def complex_whole(
     return _flat(blocks, rows_parts_last, columns_parts_last)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def complex_slow_first(
     length: int, first: int, sign: int, power: float, *, rows_parts_last: bool = False
 ) -> tuple[Array, Array]:
@@ -89,7 +89,7 @@ def complex_slow_first(
     return before * float(first) ** -power, np.stack(after) * float(second) ** -power
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def complex_fast_first(length: int, first: int, sign: int, power: float) -> tuple[Array, Array]:
     """Return two stages for a vector in the order (n2, n1), parts last; the result is in order.
 
@@ -106,7 +106,7 @@ def complex_fast_first(length: int, first: int, sign: int, power: float) -> tupl
     return np.stack(before) * float(first) ** -power, after * float(second) ** -power
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def real_whole(length: int, power: float) -> Array:
     """Return the one-sided forward transform of a real vector, ``(N, 2 (N // 2 + 1))``.
 
@@ -116,7 +116,7 @@ def real_whole(length: int, power: float) -> Array:
     return np.concatenate([np.cos(turns), -np.sin(turns)], 1) * float(length) ** -power
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def to_real_whole(length: int, power: float) -> Array:
     """Return the inverse of a one-sided spectrum, ``(2 (N // 2 + 1), N)``.
 
@@ -164,7 +164,7 @@ class RealStages:
     bins: Indices
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def real_stages(length: int, first: int) -> RealStages:
     """Return the two stages without their norm; see :class:`RealStages`."""
     second, groups = length // first, (first + 1) // 2
@@ -215,7 +215,7 @@ def _shared_rows(length: int, first: int) -> _Rows:
     return rows
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def real_to_bins(length: int, first: int, power: float) -> tuple[Array, Array, Indices]:
     """Return the stages of a real vector's one-sided transform.
 
@@ -233,7 +233,7 @@ def real_to_bins(length: int, first: int, power: float) -> tuple[Array, Array, I
     return *scaled, rows.reshape(-1)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def bins_to_real(length: int, first: int, power: float) -> tuple[Indices, Array, Array]:
     """Return the stages of a one-sided spectrum's inverse, which mirror :func:`real_to_bins`.
 

@@ -42,8 +42,69 @@ _POWERS = {
 """Sign of a transform to its norm to the exponent of 1/N."""
 
 
+@dataclass(frozen=True)
+class Axis:
+    """An axis, and the ways to transform it.
+
+    Attributes:
+        name: "H" or "W".
+        length: Its extent, of real numbers if one side is real.
+        ways: The steps for a number of points of the first stage, None for one product.
+        shape: Of the steps' operand, for a batch of 1.
+    """
+
+    name: str
+    length: int
+    ways: Callable[[int | None], Steps]
+    shape: Shape
+
+    def estimates_ns(self) -> dict[int | None, float]:
+        """Return the estimated time of every way."""
+        firsts = (n for n in range(2, self.length // 2 + 1) if self.length % n == 0)
+        return {first: cost_ns(self.ways(first), self.shape) for first in (None, *firsts)}
+
+    def label(self, first: int | None) -> str:
+        """Return the name of a way: "whole" or "16 x 20"."""
+        return "whole" if first is None else f"{first} x {self.length // first}"
+
+
+Choose = Callable[[Axis], int | None]
+"""Returns the way to transform an axis."""
+
+
+def cheapest(axis: Axis) -> int | None:
+    """Choose the way with the lowest estimate, the first of equal ones."""
+    times_ns = axis.estimates_ns()
+    return min(times_ns, key=lambda first: times_ns[first])
+
+
+def _plan(axes: list[Axis], choose: Choose, end: Reshape | None = None) -> Plan:
+    steps: Steps = ()
+    choices = []
+    for axis in axes:
+        first = choose(axis)
+        steps += axis.ways(first)
+        choices.append(f"{axis.name} {axis.label(first)}")
+    if end is not None:
+        steps = (*steps, end)
+    reason = f"estimated: {'; '.join(map(_estimates, axes))}"
+    return Plan(steps, ", ".join(choices), reason)
+
+
+def _estimates(axis: Axis) -> str:
+    """Return the estimates of one product and of the best pair of stages, in words."""
+    times_ns = axis.estimates_ns()
+    words = [f"{axis.name} whole {times_ns.pop(None) / 1e6:.2f} ms"]
+    if times_ns:
+        first = min(times_ns, key=lambda first: times_ns[first])
+        words.append(f"{axis.label(first)} {times_ns[first] / 1e6:.2f} ms")
+    return ", ".join(words)
+
+
 @lru_cache(_CACHED)
-def rfft2_plan(channels: int, size_hw: tuple[int, int], norm: str) -> Plan:
+def rfft2_plan(
+    channels: int, size_hw: tuple[int, int], norm: str, choose: Choose = cheapest
+) -> Plan:
     """Plan ``(N, C, H, W)`` to ``(N, C, 2, H, W // 2 + 1)``: the real W axis first, then H."""
     height, width = size_hw
     bins, power = width // 2 + 1, _POWERS[-1][norm]
@@ -67,13 +128,15 @@ def rfft2_plan(channels: int, size_hw: tuple[int, int], norm: str) -> Plan:
             Product(after),
         )
 
-    w_axis = _Axis("W", width, along_w, (channels, height, width))
-    h_axis = _Axis("H", height, along_h, (channels, height, 2 * bins))
-    return _plan([w_axis, h_axis], Reshape((-1, channels, 2, height, bins)))
+    w_axis = Axis("W", width, along_w, (channels, height, width))
+    h_axis = Axis("H", height, along_h, (channels, height, 2 * bins))
+    return _plan([w_axis, h_axis], choose, Reshape((-1, channels, 2, height, bins)))
 
 
 @lru_cache(_CACHED)
-def irfft2_plan(channels: int, size_hw: tuple[int, int], norm: str) -> Plan:
+def irfft2_plan(
+    channels: int, size_hw: tuple[int, int], norm: str, choose: Choose = cheapest
+) -> Plan:
     """Plan ``(N, C, 2, H, W // 2 + 1)`` to ``(N, C, H, W)``: the H axis first, then the real W."""
     height, width = size_hw
     bins, power = width // 2 + 1, _POWERS[+1][norm]
@@ -105,13 +168,15 @@ def irfft2_plan(channels: int, size_hw: tuple[int, int], norm: str) -> Plan:
             Transpose(),
         )
 
-    h_axis = _Axis("H", height, along_h, (channels, 2, height, bins))
-    w_axis = _Axis("W", width, along_w, (channels, height, 2 * bins))
-    return _plan([h_axis, w_axis])
+    h_axis = Axis("H", height, along_h, (channels, 2, height, bins))
+    w_axis = Axis("W", width, along_w, (channels, height, 2 * bins))
+    return _plan([h_axis, w_axis], choose)
 
 
 @lru_cache(_CACHED)
-def rfft_plan(channels: int, size_hw: tuple[int, int], axis: int, norm: str) -> Plan:
+def rfft_plan(
+    channels: int, size_hw: tuple[int, int], axis: int, norm: str, choose: Choose = cheapest
+) -> Plan:
     """Plan ``(N, C, H, W)`` to ``(N, C, 2, H, W // 2 + 1)``, or ``(N, C, 2, H // 2 + 1, W)``."""
     height, width = size_hw
     length, other = size_hw[axis], size_hw[-3 - axis]
@@ -129,12 +194,16 @@ def rfft_plan(channels: int, size_hw: tuple[int, int], axis: int, norm: str) -> 
 
     shape = (channels, height, width)
     if axis == -2:
-        return _plan([_Axis("H", height, rows, shape)], Reshape((-1, channels, 2, bins, width)))
-    return _plan([_Axis("W", width, along_w, shape)])
+        return _plan(
+            [Axis("H", height, rows, shape)], choose, Reshape((-1, channels, 2, bins, width))
+        )
+    return _plan([Axis("W", width, along_w, shape)], choose)
 
 
 @lru_cache(_CACHED)
-def irfft_plan(channels: int, size_hw: tuple[int, int], axis: int, norm: str) -> Plan:
+def irfft_plan(
+    channels: int, size_hw: tuple[int, int], axis: int, norm: str, choose: Choose = cheapest
+) -> Plan:
     """Plan the inverse of :func:`rfft_plan`; ``size_hw`` is the size of the real result."""
     height, width = size_hw
     length, other = size_hw[axis], size_hw[-3 - axis]
@@ -155,13 +224,20 @@ def irfft_plan(channels: int, size_hw: tuple[int, int], axis: int, norm: str) ->
         return (Transpose(), *rows(first), back, Transpose())
 
     if axis == -2:
-        h_axis = _Axis("H", height, rows, (channels, 2, bins, width))
-        return _plan([h_axis], Reshape((-1, channels, height, width)))
-    return _plan([_Axis("W", width, along_w, (channels, 2, height, bins))])
+        h_axis = Axis("H", height, rows, (channels, 2, bins, width))
+        return _plan([h_axis], choose, Reshape((-1, channels, height, width)))
+    return _plan([Axis("W", width, along_w, (channels, 2, height, bins))], choose)
 
 
 @lru_cache(_CACHED)
-def fft_plan(channels: int, size_hw: tuple[int, int], axis: int, inverse: bool, norm: str) -> Plan:
+def fft_plan(
+    channels: int,
+    size_hw: tuple[int, int],
+    axis: int,
+    inverse: bool,
+    norm: str,
+    choose: Choose = cheapest,
+) -> Plan:
     """Plan ``(N, C, 2, H, W)`` to the same shape: a complex transform along one axis."""
     height, width = size_hw
     length, other = size_hw[axis], size_hw[-3 - axis]
@@ -189,8 +265,10 @@ def fft_plan(channels: int, size_hw: tuple[int, int], axis: int, inverse: bool, 
 
     shape = (channels, 2, height, width)
     if axis == -2:
-        return _plan([_Axis("H", height, rows, shape)], Reshape((-1, channels, 2, height, width)))
-    return _plan([_Axis("W", width, along_w, shape)])
+        return _plan(
+            [Axis("H", height, rows, shape)], choose, Reshape((-1, channels, 2, height, width))
+        )
+    return _plan([Axis("W", width, along_w, shape)], choose)
 
 
 def _real_rows(length: int, first: int | None, columns: int, power: float) -> Steps:
@@ -228,49 +306,3 @@ def _rows_to_real(length: int, first: int | None, columns: int, power: float) ->
 def _digits_swapped(first: int, second: int) -> Indices:
     """Return the order in which a number's fast digit (of ``second``) becomes the slow one."""
     return np.arange(first * second).reshape(first, second).T.reshape(-1)
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """An axis, and the ways to transform it.
-
-    Attributes:
-        name: "H" or "W".
-        length: Its extent, real if it is a real axis.
-        ways: The steps for a number of points of the first stage, None for one stage.
-        shape: Of the steps' operand, for the estimate.
-    """
-
-    name: str
-    length: int
-    ways: Callable[[int | None], Steps]
-    shape: Shape
-
-    def candidates(self) -> dict[int | None, float]:
-        """Return the estimated time of every way, ns."""
-        firsts = [n for n in range(2, self.length // 2 + 1) if self.length % n == 0]
-        return {first: cost_ns(self.ways(first), self.shape) for first in (None, *firsts)}
-
-    def choose(self) -> tuple[Steps, str, str]:
-        """Return the steps, their name and the reason."""
-        times_ns = self.candidates()
-        best = min(times_ns, key=lambda first: times_ns[first])
-        stages = {first: ns for first, ns in times_ns.items() if first is not None}
-        label = "whole" if best is None else f"{best} x {self.length // best}"
-        reason = f"{self.name} of {self.length} whole {times_ns[None] / 1e6:.2f} ms"
-        if stages:
-            first = min(stages, key=lambda first: stages[first])
-            stage = f"{first} x {self.length // first}"
-            reason += f", in stages {stage} {stages[first] / 1e6:.2f} ms"
-        return self.ways(best), f"{self.name} {label}", reason
-
-
-def _plan(axes: list[_Axis], end: Reshape | None = None) -> Plan:
-    steps: Steps = ()
-    choices, reasons = [], []
-    for axis in axes:
-        more, choice, reason = axis.choose()
-        steps, choices, reasons = steps + more, [*choices, choice], [*reasons, reason]
-    if end is not None:
-        steps = (*steps, end)
-    return Plan(steps, ", ".join(choices), f"estimated: {'; '.join(reasons)}")
