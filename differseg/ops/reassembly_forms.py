@@ -66,8 +66,46 @@ class _Tap(NamedTuple):
 def reassembled(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
     """Return the reassembled map ``(N, C, s * h, s * w)`` in the layout of ``x``."""
     if _sums_pixels(x, window):
-        return _reassembled_by_sums(x, kernels, window)
-    return _reassembled_by_shifts(x, kernels, window)
+        return reassembled_by_sums(x, kernels, window)
+    return reassembled_by_shifts(x, kernels, window)
+
+
+def reassembled_by_shifts(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
+    """Add up shifted maps, one per tap, for all phases at once."""
+    batch, channels, height, width = x.shape
+    scale, groups = window.scale, window.groups
+    extended = _extended(x, window).unflatten(1, (groups, -1))  # (N, g, C/g, h', w')
+    weights = _phases(kernels, window)  # (N, g, k*k, s*s, h, w)
+    phases = x.new_zeros(batch, groups, scale**2, channels // groups, height, width)
+    for tap in _taps(window, (height, width)):
+        read = extended[tap.source].unsqueeze(2)  # (N, g, 1, C/g, h, w)
+        weight = weights[:, :, tap.number, :, None][tap.target]  # (N, g, s*s, 1, h, w)
+        phases[tap.target].addcmul_(read, weight)
+    joined = _interleaved(phases.transpose(2, 3), window)  # (N, C, s*h, s*w)
+    return joined.contiguous(memory_format=memory_format_of(x))
+
+
+def reassembled_by_sums(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
+    """Gather for every output pixel the weighted sum of the pixels its taps read."""
+    batch, _, height, width = x.shape
+    scale, groups, taps = window.scale, window.groups, window.kernel_size**2
+    rows = [rows_of_pixels(part) for part in x.chunk(groups, 1)]  # g times (N, h*w + 1, C/g)
+    out = empty_map(x, (scale * height, scale * width))
+    planes = out.flatten(2).unflatten(1, (groups, -1))  # (N, g, C/g, s*h*s*w)
+    weights = kernels.flatten(2).unflatten(1, (groups, -1))  # (N, g, k*k, s*h*s*w)
+    channels_last = memory_format_of(x) == torch.channels_last
+    line = scale**2 * width  # output pixels over a row of the input
+    step = max(1, _ITEMS_PER_CHUNK // (line * taps))
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        index = _pixel_index(top, bottom, (height, width), window, x.device)
+        pixels = slice(top * line, bottom * line)
+        for image, group in itertools.product(range(batch), range(groups)):
+            weight = weights[image, group, :, pixels].t().contiguous()  # (pixels, k*k)
+            summed = weighted_pixel_sums(rows[group][image], index, weight)  # (pixels, C/g)
+            summed = summed.t() if channels_last else summed.t().contiguous()
+            planes[image, group, :, pixels] = summed  # (C/g, pixels)
+    return out
 
 
 def gradient_of_map(grad: Tensor, kernels: Tensor, window: Window) -> Tensor:
@@ -104,8 +142,8 @@ def gradient_of_kernels(grad: Tensor, x: Tensor, window: Window) -> Tensor:
 def _sums_pixels(x: Tensor, window: Window) -> bool:
     """Whether weighted sums of pixels are the faster form, as measured on a CPU.
 
-    They pay two changes of layout and one index, which needs enough channels and taps, or a map
-    that is channels last anyway; PyTorch's fused gather is float32 only.
+    They pay two changes of layout and an index, which needs enough channels and taps, or a map
+    that is channels last anyway; PyTorch's gather is vectorised in float32 alone.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32:
         return False
@@ -113,42 +151,6 @@ def _sums_pixels(x: Tensor, window: Window) -> bool:
         return False
     many_taps = (window.kernel_size * window.scale) ** 2 > 25
     return many_taps or memory_format_of(x) == torch.channels_last
-
-
-def _reassembled_by_shifts(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
-    batch, channels, height, width = x.shape
-    scale, groups = window.scale, window.groups
-    extended = _extended(x, window).unflatten(1, (groups, -1))  # (N, g, C/g, h', w')
-    weights = _phases(kernels, window)  # (N, g, k*k, s*s, h, w)
-    phases = x.new_zeros(batch, groups, scale**2, channels // groups, height, width)
-    for tap in _taps(window, (height, width)):
-        read = extended[tap.source].unsqueeze(2)  # (N, g, 1, C/g, h, w)
-        weight = weights[:, :, tap.number, :, None][tap.target]  # (N, g, s*s, 1, h, w)
-        phases[tap.target].addcmul_(read, weight)
-    joined = _interleaved(phases.transpose(2, 3), window)  # (N, C, s*h, s*w)
-    return joined.contiguous(memory_format=memory_format_of(x))
-
-
-def _reassembled_by_sums(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
-    batch, _, height, width = x.shape
-    scale, groups, taps = window.scale, window.groups, window.kernel_size**2
-    rows = [rows_of_pixels(part) for part in x.chunk(groups, 1)]  # g times (N, h*w + 1, C/g)
-    out = empty_map(x, (scale * height, scale * width))
-    planes = out.flatten(2).unflatten(1, (groups, -1))  # (N, g, C/g, s*h*s*w)
-    weights = kernels.flatten(2).unflatten(1, (groups, -1))  # (N, g, k*k, s*h*s*w)
-    channels_last = memory_format_of(x) == torch.channels_last
-    line = scale**2 * width  # output pixels over a row of the input
-    step = max(1, _ITEMS_PER_CHUNK // (line * taps))
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        index = _pixel_index(top, bottom, (height, width), window, x.device)
-        pixels = slice(top * line, bottom * line)
-        for image, group in itertools.product(range(batch), range(groups)):
-            weight = weights[image, group, :, pixels].t().contiguous()  # (pixels, k*k)
-            summed = weighted_pixel_sums(rows[group][image], index, weight)  # (pixels, C/g)
-            summed = summed.t() if channels_last else summed.t().contiguous()
-            planes[image, group, :, pixels] = summed  # (C/g, pixels)
-    return out
 
 
 def _pixel_index(

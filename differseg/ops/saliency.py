@@ -131,7 +131,8 @@ def invert_displacement(displacement: Tensor, *, iterations: int = 10) -> Tensor
 )
 def _saliency_displacement(saliency: Tensor, radius: int, fwhm: float) -> Tensor:
     moments, mass = _moments(exact(saliency), radius, fwhm)
-    return moments / mass * unpinned(*moments.shape[2:]).to(moments)
+    displacement = moments / mass * unpinned(*moments.shape[2:]).to(moments)
+    return displacement.contiguous()
 
 
 @torch.library.custom_op(

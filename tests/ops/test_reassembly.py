@@ -24,9 +24,9 @@ from differseg.errors import InputError
 from differseg.ops.reassembly import hamming_window, normalize_kernels, reassemble
 from differseg.ops.reassembly_forms import (
     Window,
-    _reassembled_by_shifts,
-    _reassembled_by_sums,
     reassembled,
+    reassembled_by_shifts,
+    reassembled_by_sums,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,7 +122,7 @@ def test_both_forms_agree(options: Options, size_hw: tuple[int, int]) -> None:
     names = ("kernel_size", "scale", "dilation", "groups")
     window = Window(*(options.get(name, 1) for name in names), options.get("border", "zeros"))
     shifts, sums = (
-        form(x, kernels, window) for form in (_reassembled_by_shifts, _reassembled_by_sums)
+        form(x, kernels, window) for form in (reassembled_by_shifts, reassembled_by_sums)
     )
     assert relative_error(sums, shifts) < 1e-6
     assert relative_error(reassembled(x, kernels, window), shifts) < 1e-6
@@ -132,9 +132,9 @@ def test_sums_of_pixels_work_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     window = Window(5, 2, 1, 2, "edge")
     x = random_map((13, 11), channels=32)
     kernels = _kernels(x, {"kernel_size": 5, "scale": 2, "groups": 2})
-    whole = _reassembled_by_sums(x, kernels, window)
+    whole = reassembled_by_sums(x, kernels, window)
     monkeypatch.setattr("differseg.ops.reassembly_forms._ITEMS_PER_CHUNK", 3 * 4 * 11 * 25)
-    assert torch.equal(_reassembled_by_sums(x, kernels, window), whole)
+    assert torch.equal(reassembled_by_sums(x, kernels, window), whole)
 
 
 def test_no_unfolded_or_upsampled_map_exists() -> None:
