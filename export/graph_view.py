@@ -28,6 +28,7 @@ class GraphView:
         folder: Where external data lies; the current one by default.
         constants: Name to tensor; None for one of a kind that no rule reads.
         dtypes, shapes: By name, where known.
+        sums: What :mod:`differseg.export.lint_sums` found in it.
     """
 
     opset: int
@@ -36,6 +37,7 @@ class GraphView:
     constants: dict[str, onnx.TensorProto | None] = field(default_factory=dict)
     dtypes: dict[str, int] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    sums: dict[int, float] | None = None
 
     @classmethod
     def of(cls, model: onnx.ModelProto, folder: Path = Path()) -> GraphView:

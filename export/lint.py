@@ -9,6 +9,7 @@ import onnx
 from differseg.export.graph_view import GraphView, NodeView, opset_of, shape_of
 from differseg.export.lint_plugins import own_verdict
 from differseg.export.lint_rules import Level, rules_for
+from differseg.export.lint_sums import LARGEST_FLOAT16, overflowing_sums
 from differseg.export.lowering.plugin_nodes import PLUGIN_NAMESPACE
 from differseg.export.targets import (
     OPERATORS_SOURCE,
@@ -43,7 +44,10 @@ def lint(
     """
     view = view or GraphView.of(model)
     functions = {(function.domain, function.name) for function in model.functions}
-    nodes = (_node_verdict(NodeView(node, view), target, functions) for node in view.nodes)
+    nodes = [_node_verdict(NodeView(node, view), target, functions) for node in view.nodes]
+    for index, gain in overflowing_sums(view).items():
+        if nodes[index].level != "no":
+            nodes[index] = _sum_verdict(nodes[index], gain)
     return (*_graph_verdicts(model, target), *nodes)
 
 
@@ -83,6 +87,21 @@ def _graph_verdicts(model: onnx.ModelProto, target: Target) -> Iterator[Verdict]
         for info in infos:
             if info.name not in initializers:
                 yield from _tensor_verdicts(kind, info, target)
+
+
+def _sum_verdict(otherwise: Verdict, gain: float) -> Verdict:
+    """Add to a node's verdict that its sums can overflow."""
+    texts = (
+        f"float16 sums of a gain of {gain:.0f} overflow where the mean of the input passes "
+        f"{LARGEST_FLOAT16 / gain:.3g}",
+        "use norm='ortho', whose gain is the square root, or keep the transform in float32",
+        "IEEE 754 binary16 ends at 65504",
+    )
+    before = (otherwise.reason, otherwise.advice, otherwise.source)
+    reason, advice, source = (
+        "; ".join(filter(None, pair)) for pair in zip(before, texts, strict=True)
+    )
+    return Verdict(otherwise.node, otherwise.op, "condition", reason, advice, source)
 
 
 def _tensor_verdicts(kind: str, info: onnx.ValueInfoProto, target: Target) -> Iterator[Verdict]:
