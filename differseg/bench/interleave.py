@@ -29,6 +29,9 @@ ENVIRONMENT = {
 }
 """Same allocator and waiting policy for every engine."""
 
+WORKER = ("-m", "differseg.bench.worker")
+"""What Python runs in a peer's process."""
+
 
 @dataclass
 class PeerTimes:
@@ -64,9 +67,16 @@ class PeerTimes:
 class _Worker:
     """A peer's process and the two pipes to it."""
 
-    def __init__(self, peer: str, arguments: Sequence[str], threads: int) -> None:
-        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
-        command = [sys.executable, "-m", "differseg.bench.worker", peer, *arguments]
+    def __init__(
+        self,
+        peer: str,
+        arguments: Sequence[str],
+        threads: int,
+        program: Sequence[str],
+        settings: Mapping[str, str],
+    ) -> None:
+        environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(threads)}
+        command = [sys.executable, *program, peer, *arguments]
         self.peer = peer
         self.process = subprocess.Popen(
             [*command, "--threads", str(threads)],
@@ -161,6 +171,8 @@ def measure(
     rounds: int,
     threads: int,
     progress: Callable[[int], None],
+    program: Sequence[str] = WORKER,
+    environment: Mapping[str, str] = ENVIRONMENT,
 ) -> dict[str, PeerTimes]:
     """Measure peers against each other.
 
@@ -171,6 +183,9 @@ def measure(
         rounds: Fresh processes per peer.
         threads: Threads of each engine.
         progress: Called with the number of steps done (``rounds * (bursts + 1)`` in all).
+        program: What Python runs in each process, before the peer's name; see
+            :mod:`differseg.bench.worker` for what it must answer.
+        environment: Variables set for every process.
 
     Returns:
         Peer name -> its times.
@@ -185,7 +200,7 @@ def measure(
         workers: list[_Worker] = []
         try:
             for peer, arguments in peers.items():
-                workers.append(_Worker(peer, arguments, threads))
+                workers.append(_Worker(peer, arguments, threads, program, environment))
                 times[peer].description = workers[-1].description
             for worker in workers:
                 worker.ask(f"burst {max(3, frames // 4)}")  # warm-up, not counted
