@@ -26,8 +26,22 @@ def empty_map(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
     )
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """Return the map ``(N, C, H, W)`` with the channels of a pixel side by side in memory.
+
+    The same values as ``x.contiguous(memory_format=torch.channels_last)``, of which ``x`` is
+    returned itself where it is laid out so; several times faster on a CPU.
+    """
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    out = torch.empty_like(x, memory_format=torch.channels_last)
+    for image in range(x.shape[0]):  # PyTorch transposes matrices faster than it permutes axes
+        out[image].flatten(1).t().copy_(x[image].flatten(1).t())
+    return out
+
+
 def rows_of_pixels(x: Tensor) -> Tensor:
-    """Copy a map so that the channels of a pixel lie side by side, with a pixel of zeros behind.
+    """Copy a map to a table of pixels, with a pixel of zeros behind them.
 
     Args:
         x: ``(N, C, H, W)``, any layout.
@@ -38,7 +52,7 @@ def rows_of_pixels(x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     rows = x.new_empty(batch, height * width + 1, channels)
     rows[:, -1] = 0
-    for image in range(batch):  # PyTorch transposes matrices faster than it permutes more axes
+    for image in range(batch):  # see channels_last
         rows[image, :-1] = x[image].flatten(1).t()
     return rows
 
