@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import re
 import warnings
@@ -15,7 +16,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from differseg.errors import InputError
+from differseg.export.lowering.complex_numbers import real_valued
 from differseg.export.lowering.nodes import translations
+from differseg.export.lowering.standard_ops import gather_along_one_axis, standard_translations
 from differseg.export.naming import keep_interface
 
 TRACE_OPSET = 18
@@ -68,17 +71,29 @@ def trace(
     arguments = tuple(value.to(device) for value in example_inputs.values())
     shapes = None
     if dynamic_batch:
-        shapes = tuple({0: torch.export.Dim(BATCH_AXIS)} for _ in arguments)
+        shapes = _batch_shapes(module, len(arguments))
     with evaluating(module), torch.no_grad(), _quiet():
         program = _export(module, arguments, shapes)
         inputs, outputs = list(example_inputs), _output_names(program, output_names)
         _refuse_equal_names(inputs, outputs)
+        program = real_valued(program, arguments, shapes)
+        gather_along_one_axis(program)
         model = _convert(module, program)
     model.graph.name = type(module).__name__
     keep_interface(model.graph, inputs, outputs)
     if dynamic_batch:
         _name_batch_axis(model.graph)
     return model
+
+
+def _batch_shapes(module: nn.Module, count: int) -> tuple[Any, ...]:
+    """Say that the first axis of every argument varies; those of ``*args`` are one tuple."""
+    varying: tuple[Any, ...] = tuple({0: torch.export.Dim(BATCH_AXIS)} for _ in range(count))
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return varying
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*varying[:named], varying[named:])
 
 
 def _export(
@@ -105,7 +120,7 @@ def _convert(module: nn.Module, program: torch.export.ExportedProgram) -> ir.Mod
             opset_version=TRACE_OPSET,
             optimize=False,
             verbose=False,
-            custom_translation_table=translations(),
+            custom_translation_table=translations() | standard_translations(program),
         )
     except Exception as error:  # its own kinds wrap whatever a translation of one operator raises
         cause: BaseException = error

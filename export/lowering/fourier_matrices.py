@@ -26,11 +26,29 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+_NOISE = 1e-12
+"""Below every sine of a whole turn divided by a length, above their rounding."""
 
 
 def angles(products: npt.ArrayLike, length: int) -> Array:
     """Return ``2 pi products / length``, reduced to one turn while they are whole numbers."""
     return 2.0 * np.pi * (np.asarray(products, np.int64) % length) / length
+
+
+def _cosines(turns: Array) -> Array:
+    """Return cosines that are 0 where they should be.
+
+    Bins that are their own conjugates then have an imaginary part of exactly 0 and a phase of
+    exactly 0 or pi, as in PyTorch; one of 1e-7 would make pi and -pi of it, at random.
+    """
+    waves = np.cos(turns)
+    return np.where(np.abs(waves) < _NOISE, 0.0, waves)
+
+
+def _sines(turns: Array) -> Array:
+    """Return sines that are 0 where they should be, see :func:`_cosines`."""
+    waves = np.sin(turns)
+    return np.where(np.abs(waves) < _NOISE, 0.0, waves)
 
 
 def _outer(rows: npt.ArrayLike, columns: npt.ArrayLike) -> Indices:
@@ -40,7 +58,7 @@ def _outer(rows: npt.ArrayLike, columns: npt.ArrayLike) -> Indices:
 def _waves(products: Indices, length: int, sign: int) -> Array:
     """Return ``exp(sign 2 pi i products / length)`` as real blocks ``(2, K, 2, N)``."""
     turns = angles(products, length)
-    real, imaginary = np.cos(turns), sign * np.sin(turns)
+    real, imaginary = _cosines(turns), sign * _sines(turns)
     return np.stack([np.stack([real, -imaginary], 1), np.stack([imaginary, real], 1)])
 
 
@@ -113,7 +131,7 @@ def real_whole(length: int, power: float) -> Array:
     Rows are n, columns (part, k): the vector is multiplied from the left.
     """
     turns = angles(_outer(np.arange(length), np.arange(length // 2 + 1)), length)
-    return np.concatenate([np.cos(turns), -np.sin(turns)], 1) * float(length) ** -power
+    return np.concatenate([_cosines(turns), -_sines(turns)], 1) * float(length) ** -power
 
 
 @lru_cache(maxsize=16)
@@ -125,9 +143,9 @@ def to_real_whole(length: int, power: float) -> Array:
     bins = np.arange(length // 2 + 1)
     turns = angles(_outer(bins, np.arange(length)), length)
     weights = _bin_weights(bins, length)[:, None] * float(length) ** -power
-    imaginary = -np.sin(turns) * weights
+    imaginary = -_sines(turns) * weights
     imaginary[_alone(bins, length)] = 0.0
-    return np.concatenate([np.cos(turns) * weights, imaginary], 0)
+    return np.concatenate([_cosines(turns) * weights, imaginary], 0)
 
 
 def _alone(bins: Indices, length: int) -> npt.NDArray[np.bool_]:
@@ -170,7 +188,7 @@ def real_stages(length: int, first: int) -> RealStages:
     second, groups = length // first, (first + 1) // 2
     before = _waves(_outer(np.arange(groups), np.arange(first)), first, -1)[:, :, 0]
     before = before.swapaxes(0, 1).copy()  # (groups, 2, first)
-    before[0, 1] = 0.0 if first % 2 else np.cos(angles(np.arange(first) * (first // 2), first))
+    before[0, 1] = 0.0 if first % 2 else _cosines(angles(np.arange(first) * (first // 2), first))
     after = np.zeros((groups, 2 * second, 2, second))
     part = np.full((groups, 2 * second), -1, np.int64)
     bins = np.zeros_like(part)
@@ -191,7 +209,7 @@ def _complex_rows(length: int, first: int, k1: int) -> _Rows:
     rows: _Rows = []
     for k in range(k1, length, first):
         turns = angles(np.arange(length // first) * k, length)
-        cosines, sines = np.cos(turns), np.sin(turns)
+        cosines, sines = _cosines(turns), _sines(turns)
         beyond = 2 * k > length
         imaginary = np.stack([sines, -cosines] if beyond else [-sines, cosines])
         rows.append((0, min(k, length - k), np.stack([cosines, sines])))
@@ -207,7 +225,7 @@ def _shared_rows(length: int, first: int) -> _Rows:
     for vector, start in enumerate(starts):
         for k in range(start, length // 2 + 1, first):
             turns = angles(np.arange(second) * k, length)
-            for which, wave in ((0, np.cos(turns)), (1, -np.sin(turns))):
+            for which, wave in ((0, _cosines(turns)), (1, -_sines(turns))):
                 if which == 0 or 0 < 2 * k < length:
                     weights = np.zeros((2, second))
                     weights[vector] = wave

@@ -1,0 +1,122 @@
+"""PyTorch operators that are written otherwise than PyTorch's exporter writes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from fourier_networks import noise
+from torch import Tensor, nn
+
+from differseg.export import export_onnx
+
+
+class Of(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def exported(function: Callable[..., Tensor], path: Path, *, dynamic: bool) -> Counter[str]:
+    export_onnx(Of(function), {"x": noise(3, 4, 8, 8)}, path, dynamic_batch=dynamic)
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_atan2_is_exact_on_the_axes(tmp_path: Path) -> None:
+    values = torch.tensor([0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 3e30, 2.5, -7.0, 1e-3])
+    grid = torch.stack(torch.meshgrid(values, values, indexing="ij"))
+    module = Of(lambda x: torch.atan2(x[0], x[1]))
+    export_onnx(module, {"x": grid}, tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"x": grid.numpy()})[0]
+    expected = np.arctan2(*grid.double().numpy())
+    assert np.abs(found - expected).max() <= 3e-7
+    assert found[0, 3] == found[0, 1] == np.float32(np.pi), "a zero above the negative axis"
+    assert found[1, 3] == found[1, 1] == -np.float32(np.pi), "a zero below it"
+
+
+def several(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, 2:5, -3:] = 1
+    y[:, 1] = x[:, 0] * 2
+    y[:, :, :, -1] = 0
+    y[:1] = 3
+    return y
+
+
+def strided(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[:, :, 1::3] = x[:, :, ::3]
+    y[:, :, :, ::2] += 1
+    y[:, :, -6:-1:2] *= 2
+    return y
+
+
+def woven(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, ::2, ::2] = x[:, :, 1::2, 1::2]
+    y[:, :, ::2, ::2] *= 2
+    return y[:, :, ::2, 1::2] + y[:, :, ::2, ::2] + y[:, :, 1::2, ::2]
+
+
+def filled(x: Tensor) -> Tensor:
+    y = x.new_zeros(x.shape[0], 4, 8, 16)
+    y[..., ::2] = x
+    y[..., 1::2] = -x
+    return y
+
+
+def copied(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[..., 1:3].copy_(x[..., :1])
+    y[:, :, 0] = torch.ones(8)
+    return y
+
+
+WRITTEN = {
+    "several": several,
+    "strided": strided,
+    "woven": woven,
+    "filled": filled,
+    "copied": copied,
+}
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_written_slices_are_joined_not_scattered(tmp_path: Path, name: str, dynamic: bool) -> None:
+    counts = exported(WRITTEN[name], tmp_path / "s.onnx", dynamic=dynamic)
+    assert not {"ScatterND", "ScatterElements", "Transpose"} & set(counts), counts
+
+
+def test_four_quarters_become_one_depth_to_space(tmp_path: Path) -> None:
+    def quarters(x: Tensor) -> Tensor:
+        y = torch.zeros(x.shape[0], 1, 16, 16)
+        y[:, :, 0::2, 0::2], y[:, :, 1::2, 0::2] = x[:, :1], x[:, 1:2]
+        y[:, :, 0::2, 1::2], y[:, :, 1::2, 1::2] = x[:, 2:3], x[:, 3:]
+        return y
+
+    counts = exported(quarters, tmp_path / "q.onnx", dynamic=True)
+    assert counts["DepthToSpace"] == counts["Concat"] == 1
+    assert counts.total() == 2 + counts["Slice"]
+
+
+def test_an_index_along_one_axis_is_one_gather(tmp_path: Path) -> None:
+    index = torch.tensor([2, 0, -1])
+    assert exported(lambda x: x[:, :, index], tmp_path / "i.onnx", dynamic=False) == {"Gather": 1}
+    assert exported(lambda x: x[:, index], tmp_path / "i.onnx", dynamic=True) == {"Gather": 1}
+    counts = exported(lambda x: x[:, :, index[:, None], index], tmp_path / "i.onnx", dynamic=False)
+    assert counts["Gather"] == 0, "two indices are another matter"
