@@ -243,8 +243,10 @@ __global__ void __launch_bounds__(kTileThreads)
         for (int q = 0; q < taps / 2; ++q) {
             const float2 pair = pairs[taps / 2 - 1 - q];
             const float4 filter = bank.pair[q];
-            sum.x += filter.x * pair.y + filter.y * pair.x;
-            sum.y += filter.z * pair.y + filter.w * pair.x;
+            sum.x += filter.x * pair.y;
+            sum.x += filter.y * pair.x;
+            sum.y += filter.z * pair.y;
+            sum.y += filter.w * pair.x;
         }
         rows[i * kTileAcross + lane] = sum;
     }
@@ -260,10 +262,14 @@ __global__ void __launch_bounds__(kTileThreads)
                 const float2 one = last[-2 * q * kTileAcross];
                 const float2 other = last[-(2 * q + 1) * kTileAcross];
                 const float4 filter = bank.pair[q];
-                coefficients[0] += filter.x * one.x + filter.y * other.x;
-                coefficients[1] += filter.z * one.x + filter.w * other.x;
-                coefficients[2] += filter.x * one.y + filter.y * other.y;
-                coefficients[3] += filter.z * one.y + filter.w * other.y;
+                coefficients[0] += filter.x * one.x;
+                coefficients[0] += filter.y * other.x;
+                coefficients[1] += filter.z * one.x;
+                coefficients[1] += filter.w * other.x;
+                coefficients[2] += filter.x * one.y;
+                coefficients[2] += filter.y * other.y;
+                coefficients[3] += filter.z * one.y;
+                coefficients[3] += filter.w * other.y;
             }
 #pragma unroll
             for (int band = 0; band < 4; ++band) {

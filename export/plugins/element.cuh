@@ -12,6 +12,33 @@ __device__ __forceinline__ float load(const __half* at) { return __half2float(__
 __device__ __forceinline__ void store(float* at, float value) { *at = value; }
 __device__ __forceinline__ void store(__half* at, float value) { *at = __float2half_rn(value); }
 
+// Elements whose type is known at run time only, for kernels too large to be compiled twice. Both
+// reads are predicated, none is branched around, so that a thread has many under way.
+struct ElementType {
+    bool isHalf;
+
+    __device__ __forceinline__ unsigned int bytes() const { return isHalf ? 2 : 4; }
+
+    __device__ __forceinline__ float load(const char* at) const {
+        unsigned int bits;
+        if (isHalf) {
+            bits = __ldg(reinterpret_cast<const unsigned short*>(at));
+        } else {
+            bits = __ldg(reinterpret_cast<const unsigned int*>(at));
+        }
+        return isHalf ? __half2float(__ushort_as_half(static_cast<unsigned short>(bits)))
+                      : __uint_as_float(bits);
+    }
+
+    __device__ __forceinline__ void store(char* at, float value) const {
+        if (isHalf) {
+            *reinterpret_cast<__half*>(at) = __float2half_rn(value);
+        } else {
+            *reinterpret_cast<float*>(at) = value;
+        }
+    }
+};
+
 // Two neighbours in one access; `at` is aligned to both.
 __device__ __forceinline__ float2 loadPair(const float* at) {
     return __ldg(reinterpret_cast<const float2*>(at));

@@ -8,14 +8,14 @@
 // touches it in pieces of 16 numbers (128 bytes). Both passes read global memory straight into the
 // registers of the first stage, and all but the forward row pass write from those of the last.
 //
-// Arithmetic. Stockham stages of radix 8, 6, 4, 2, 3, 5, 7 in shared memory, larger primes by
-// direct sums there. Lines of more than 5600 numbers exceed 48 KiB of shared memory and go
-// through global buffers in the workspace instead. The norm's factor is applied last, in fp32.
+// Arithmetic. Stockham stages of radix 8, 6, 4, 3, 5, 7 in shared memory; larger primes, and a lone
+// factor of two, by direct sums there. Lines of more than 5600 numbers exceed 48 KiB of shared
+// memory and go through global buffers in the workspace instead. The norm's factor is applied
+// last, in fp32.
 #include "differseg_kernels.h"
 #include "fourier_passes.cuh"
 
 #include <cmath>
-#include <type_traits>
 
 namespace differseg {
 namespace {
@@ -142,6 +142,7 @@ bool setFactor(int norm, int direction, Geometry& g) {
 
 struct Task {
     Geometry g;
+    ElementType type;
     Schedule rows;
     Schedule columns;
     float2* workspace;
@@ -155,6 +156,7 @@ int prepare(int dtype, const void* in, const void* out, void* workspace, int pla
         return cudaErrorInvalidValue;
     }
     task.g = geometryOf(planes, height, width);
+    task.type = ElementType{dtype == DIFFERSEG_FP16};
     if (!setFactor(norm, direction, task.g)) {
         return cudaErrorInvalidValue;
     }
@@ -199,12 +201,9 @@ int differseg_rfft2(int dtype, const void* x, void* spectrum, void* workspace, i
     if (status != cudaSuccess || planes == 0) {
         return status;
     }
-    return withElement(dtype, [&](auto* element) {
-        using T = std::remove_pointer_t<decltype(element)>;
-        const RowsForward<T> rows{task.g, static_cast<const T*>(x), task.workspace};
-        const ColumnsForward<T> columns{task.g, task.workspace, static_cast<T*>(spectrum)};
-        return runBoth(task, rows, task.rows, columns, task.columns, stream);
-    });
+    const RowsForward rows{task.g, task.type, static_cast<const char*>(x), task.workspace};
+    const ColumnsForward columns{task.g, task.type, task.workspace, static_cast<char*>(spectrum)};
+    return runBoth(task, rows, task.rows, columns, task.columns, stream);
 }
 
 int differseg_irfft2(int dtype, const void* spectrum, void* x, void* workspace, int planes,
@@ -216,10 +215,8 @@ int differseg_irfft2(int dtype, const void* spectrum, void* x, void* workspace, 
     if (status != cudaSuccess || planes == 0) {
         return status;
     }
-    return withElement(dtype, [&](auto* element) {
-        using T = std::remove_pointer_t<decltype(element)>;
-        const ColumnsInverse<T> columns{task.g, static_cast<const T*>(spectrum), task.workspace};
-        const RowsInverse<T> rows{task.g, task.workspace, static_cast<T*>(x)};
-        return runBoth(task, columns, task.columns, rows, task.rows, stream);
-    });
+    const ColumnsInverse columns{task.g, task.type, static_cast<const char*>(spectrum),
+                                 task.workspace};
+    const RowsInverse rows{task.g, task.type, task.workspace, static_cast<char*>(x)};
+    return runBoth(task, columns, task.columns, rows, task.rows, stream);
 }

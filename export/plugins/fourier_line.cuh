@@ -220,7 +220,6 @@ __device__ __forceinline__ void transformLines(const Plan& plan, Layout layout, 
     __syncthreads();
     for (int s = 0; s < plan.stages; ++s) {
         switch (plan.stage[s].radix) {
-            case 2: runStage<2>(bench, s, keeps, source, sink); break;
             case 3: runStage<3>(bench, s, keeps, source, sink); break;
             case 4: runStage<4>(bench, s, keeps, source, sink); break;
             case 5: runStage<5>(bench, s, keeps, source, sink); break;

@@ -2,6 +2,9 @@
 //
 // A pass has `source` and `sink` of one line (see fourier_line.cuh), and `finish`, which is called
 // with the transformed lines where `kKeeps` asks for them.  fourier.cu has the strategy.
+//
+// A block's last lines may lie beyond the last one there is: they are read as that line, so that
+// reading needs no questions, and not written.
 #pragma once
 
 #include "element.cuh"
@@ -28,31 +31,33 @@ struct Geometry {
         return (row << logColumns) + (column & (tileWidth() - 1));
     }
     __host__ __device__ __forceinline__ int tileWidth() const { return 1 << logColumns; }
+
+    // Whether a pair of a plane is one: the last row of an odd height stands twice for itself.
+    __device__ __forceinline__ bool hasSecond(uint32_t pair) const {
+        return static_cast<int>(2 * pair + 1) < height;
+    }
 };
 
-__device__ __forceinline__ float2 nothing() { return make_float2(0.0f, 0.0f); }
-
 // Rows of maps to half spectra in the workspace.
-template <typename T>
 struct RowsForward {
     using Layout = RowTile;
     static constexpr bool kKeeps = true;
     Geometry g;
-    const T* x;
+    ElementType type;
+    const char* x;
     float2* workspace;
 
     __host__ __device__ __forceinline__ int total() const { return g.allPairs; }
 
     __device__ __forceinline__ auto source(int line) const {
-        uint32_t pair = line;
+        uint32_t pair = min(line, g.allPairs - 1);
         const size_t plane = g.byPairs.split(pair);
-        const T* const row = x + (plane * g.height + 2 * pair) * g.width;
-        const bool isThere = line < g.allPairs;
-        const bool hasSecond = isThere && static_cast<int>(2 * pair + 1) < g.height;
-        const int width = g.width;
-        return [=](int n) {
-            return make_float2(isThere ? load(row + n) : 0.0f,
-                               hasSecond ? load(row + width + n) : 0.0f);
+        const unsigned int bytes = type.bytes();
+        const char* const row = x + (plane * g.height + 2 * pair) * g.width * bytes;
+        const char* const second = row + (g.hasSecond(pair) ? size_t{bytes} * g.width : 0);
+        return [=, *this](unsigned int n) {
+            const size_t at = size_t{n} * bytes;
+            return make_float2(type.load(row + at), type.load(second + at));
         };
     }
 
@@ -73,7 +78,7 @@ struct RowsForward {
                 const float2 b = result(line, k == 0 ? 0 : g.width - k);
                 const size_t at = g.place(plane * g.half + k, 2 * pair);
                 workspace[at] = make_float2(0.5f * (a.x + b.x), 0.5f * (a.y - b.y));
-                if (static_cast<int>(2 * pair + 1) < g.height) {
+                if (g.hasSecond(pair)) {
                     workspace[at + g.tileWidth()] =
                         make_float2(0.5f * (a.y + b.y), 0.5f * (b.x - a.x));
                 }
@@ -83,36 +88,34 @@ struct RowsForward {
 };
 
 // Columns of the workspace to the spectrum.
-template <typename T>
 struct ColumnsForward {
     using Layout = ColumnTile;
     static constexpr bool kKeeps = false;
     Geometry g;
+    ElementType type;
     const float2* workspace;
-    T* spectrum;
+    char* spectrum;
 
     __host__ __device__ __forceinline__ int total() const { return g.allColumns; }
 
     __device__ __forceinline__ auto source(int column) const {
-        const float2* const from = workspace + g.place(column, 0);
-        const bool isThere = column < g.allColumns;
-        const int step = g.tileWidth();
-        return [=](int n) { return isThere ? __ldg(from + n * step) : nothing(); };
+        const float2* const from = workspace + g.place(min(column, g.allColumns - 1), 0);
+        const unsigned int step = g.tileWidth();
+        return [=](unsigned int n) { return __ldg(from + size_t{n} * step); };
     }
 
     __device__ __forceinline__ auto sink(int column) const {
         uint32_t k = column;
         const size_t plane = g.byHalf.split(k);
-        const size_t imaginary = static_cast<size_t>(g.height) * g.half;
-        T* const to = spectrum + 2 * plane * imaginary + k;
+        const unsigned int step = g.half * type.bytes();  // of a row
+        const size_t imaginary = size_t{step} * g.height;
+        char* const to = spectrum + 2 * plane * imaginary + k * type.bytes();
         const bool isThere = column < g.allColumns;
-        const int half = g.half;
-        const float factor = g.factor;
-        return [=](int n, float2 value) {
+        return [=, *this](unsigned int n, float2 value) {
             if (isThere) {
-                T* const at = to + static_cast<size_t>(n) * half;
-                store(at, factor * value.x);
-                store(at + imaginary, factor * value.y);
+                char* const at = to + size_t{n} * step;
+                type.store(at, g.factor * value.x);
+                type.store(at + imaginary, g.factor * value.y);
             }
         };
     }
@@ -122,36 +125,35 @@ struct ColumnsForward {
 };
 
 // Columns of the spectrum to the workspace.
-template <typename T>
 struct ColumnsInverse {
     using Layout = ColumnTile;
     static constexpr bool kKeeps = false;
     Geometry g;
-    const T* spectrum;
+    ElementType type;
+    const char* spectrum;
     float2* workspace;
 
     __host__ __device__ __forceinline__ int total() const { return g.allColumns; }
 
     __device__ __forceinline__ auto source(int column) const {
-        uint32_t k = column;
+        uint32_t k = min(column, g.allColumns - 1);
         const size_t plane = g.byHalf.split(k);
-        const size_t imaginary = static_cast<size_t>(g.height) * g.half;
-        const T* const from = spectrum + 2 * plane * imaginary + k;
-        const bool isThere = column < g.allColumns;
-        const int half = g.half;
-        return [=](int n) {
-            const T* const at = from + static_cast<size_t>(n) * half;
-            return isThere ? make_float2(load(at + imaginary), load(at)) : nothing();
+        const unsigned int step = g.half * type.bytes();  // of a row
+        const size_t imaginary = size_t{step} * g.height;
+        const char* const from = spectrum + 2 * plane * imaginary + k * type.bytes();
+        return [=, *this](unsigned int n) {
+            const char* const at = from + size_t{n} * step;
+            return make_float2(type.load(at + imaginary), type.load(at));
         };
     }
 
     __device__ __forceinline__ auto sink(int column) const {
         float2* const to = workspace + g.place(column, 0);
         const bool isThere = column < g.allColumns;
-        const int step = g.tileWidth();
-        return [=](int n, float2 value) {
+        const unsigned int step = g.tileWidth();
+        return [=](unsigned int n, float2 value) {
             if (isThere) {
-                to[n * step] = swapped(value);
+                to[size_t{n} * step] = swapped(value);
             }
         };
     }
@@ -162,34 +164,29 @@ struct ColumnsInverse {
 
 // Rows of the workspace to maps. Two Hermitian lines a and b travel as a + i b and come back as
 // the real and imaginary part.
-template <typename T>
 struct RowsInverse {
     using Layout = RowTile;
     static constexpr bool kKeeps = false;
     Geometry g;
+    ElementType type;
     const float2* workspace;
-    T* x;
+    char* x;
 
     __host__ __device__ __forceinline__ int total() const { return g.allPairs; }
 
     __device__ __forceinline__ auto source(int line) const {
-        uint32_t pair = line;
+        uint32_t pair = min(line, g.allPairs - 1);
         const int plane = g.byPairs.split(pair);
-        const bool isThere = line < g.allPairs;
-        const bool hasSecond = isThere && static_cast<int>(2 * pair + 1) < g.height;
+        const int second = g.hasSecond(pair) ? g.tileWidth() : 0;
         return [=, *this](int n) {
             const bool isMirrored = n >= g.half;
             const int k = isMirrored ? g.width - n : n;
             const float2* const at = workspace + g.place(plane * g.half + k, 2 * pair);
-            float2 a = isThere ? __ldg(at) : nothing();
-            float2 b = hasSecond ? __ldg(at + g.tileWidth()) : nothing();
-            if (k == 0 || 2 * k == g.width) {
-                a.y = 0.0f;
-                b.y = 0.0f;
-            } else if (isMirrored) {
-                a.y = -a.y;
-                b.y = -b.y;
-            }
+            float2 a = __ldg(at);
+            float2 b = __ldg(at + second);
+            const bool isReal = k == 0 || 2 * k == g.width;
+            a.y = isReal ? 0.0f : isMirrored ? -a.y : a.y;
+            b.y = isReal ? 0.0f : isMirrored ? -b.y : b.y;
             return make_float2(a.y + b.x, a.x - b.y);
         };
     }
@@ -197,17 +194,18 @@ struct RowsInverse {
     __device__ __forceinline__ auto sink(int line) const {
         uint32_t pair = line;
         const size_t plane = g.byPairs.split(pair);
-        T* const row = x + (plane * g.height + 2 * pair) * g.width;
+        const unsigned int bytes = type.bytes();
+        char* const row = x + (plane * g.height + 2 * pair) * g.width * bytes;
+        char* const second = row + size_t{bytes} * g.width;
         const bool isThere = line < g.allPairs;
-        const bool hasSecond = isThere && static_cast<int>(2 * pair + 1) < g.height;
-        const int width = g.width;
-        const float factor = g.factor;
-        return [=](int n, float2 value) {
+        const bool isPair = isThere && g.hasSecond(pair);
+        return [=, *this](unsigned int n, float2 value) {
+            const size_t at = size_t{n} * bytes;
             if (isThere) {
-                store(row + n, factor * value.y);
+                type.store(row + at, g.factor * value.y);
             }
-            if (hasSecond) {
-                store(row + width + n, factor * value.x);
+            if (isPair) {
+                type.store(second + at, g.factor * value.x);
             }
         };
     }

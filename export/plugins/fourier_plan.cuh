@@ -11,11 +11,12 @@ constexpr int kHeldNumbers = 15;
 constexpr int kMostThreads = 512;
 constexpr int kMostStages = 32;
 
-// Butterflies that a thread holds; radices outside 2..8 hold single outputs instead.
+// Butterflies that a thread holds; radices outside 3..8 hold single outputs instead. A lone factor
+// of two, which nothing else takes along, is not worth a butterfly.
 __host__ __device__ constexpr int heldButterflies(int radix) {
     return (kHeldNumbers + radix - 1) / radix;
 }
-__host__ __device__ constexpr bool isUnrolled(int radix) { return radix >= 2 && radix <= 8; }
+__host__ __device__ constexpr bool isUnrolled(int radix) { return radix >= 3 && radix <= 8; }
 
 struct Stage {
     int radix;

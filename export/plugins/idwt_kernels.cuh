@@ -132,10 +132,14 @@ __global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Recons
             const float hl = load(at + 2 * task.bandSize());
             const float hh = load(at + 3 * task.bandSize());
             constexpr int kLast = kTaps - 2;
-            low[i].x += bank.low[kLast - 2 * j] * ll + bank.high[kLast - 2 * j] * hl;
-            low[i].y += bank.low[kLast + 1 - 2 * j] * ll + bank.high[kLast + 1 - 2 * j] * hl;
-            high[i].x += bank.low[kLast - 2 * j] * lh + bank.high[kLast - 2 * j] * hh;
-            high[i].y += bank.low[kLast + 1 - 2 * j] * lh + bank.high[kLast + 1 - 2 * j] * hh;
+            low[i].x += bank.low[kLast - 2 * j] * ll;
+            low[i].x += bank.high[kLast - 2 * j] * hl;
+            low[i].y += bank.low[kLast + 1 - 2 * j] * ll;
+            low[i].y += bank.high[kLast + 1 - 2 * j] * hl;
+            high[i].x += bank.low[kLast - 2 * j] * lh;
+            high[i].x += bank.high[kLast - 2 * j] * hh;
+            high[i].y += bank.low[kLast + 1 - 2 * j] * lh;
+            high[i].y += bank.high[kLast + 1 - 2 * j] * hh;
         }
     }
     T* const out = x + piece.plane * task.size();
@@ -149,8 +153,10 @@ __global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Recons
             for (int i = 0; i < kWindow; ++i) {
                 const float ofLow = bank.low[kTaps - 2 + r - 2 * i];
                 const float ofHigh = bank.high[kTaps - 2 + r - 2 * i];
-                samples.x += ofLow * low[s + i].x + ofHigh * high[s + i].x;
-                samples.y += ofLow * low[s + i].y + ofHigh * high[s + i].y;
+                samples.x += ofLow * low[s + i].x;
+                samples.x += ofHigh * high[s + i].x;
+                samples.y += ofLow * low[s + i].y;
+                samples.y += ofHigh * high[s + i].y;
             }
             if (row >= 0 && row < task.height) {
                 storeSamples<kPairs>(out + static_cast<size_t>(row) * task.width,
@@ -210,10 +216,14 @@ __global__ void __launch_bounds__(kTileThreads)
         for (int q = 0; q < window; ++q) {
             const float4 at = last[-q];
             const float4 filter = bank.pair[q];
-            sum.x += filter.x * at.x + filter.z * at.z;
-            sum.y += filter.y * at.x + filter.w * at.z;
-            sum.z += filter.x * at.y + filter.z * at.w;
-            sum.w += filter.y * at.y + filter.w * at.w;
+            sum.x += filter.x * at.x;
+            sum.x += filter.z * at.z;
+            sum.y += filter.y * at.x;
+            sum.y += filter.w * at.z;
+            sum.z += filter.x * at.y;
+            sum.z += filter.z * at.w;
+            sum.w += filter.y * at.y;
+            sum.w += filter.w * at.w;
         }
         rows[i * kTileAcross + lane] = sum;
     }
@@ -227,10 +237,14 @@ __global__ void __launch_bounds__(kTileThreads)
         for (int q = 0; q < window; ++q) {
             const float4 at = last[-q * kTileAcross];
             const float4 filter = bank.pair[q];
-            even.x += filter.x * at.x + filter.z * at.z;
-            even.y += filter.x * at.y + filter.z * at.w;
-            odd.x += filter.y * at.x + filter.w * at.z;
-            odd.y += filter.y * at.y + filter.w * at.w;
+            even.x += filter.x * at.x;
+            even.x += filter.z * at.z;
+            even.y += filter.x * at.y;
+            even.y += filter.z * at.w;
+            odd.x += filter.y * at.x;
+            odd.x += filter.w * at.z;
+            odd.y += filter.y * at.y;
+            odd.y += filter.w * at.w;
         }
         const int row = 2 * (firstDown + i) - task.shift;
         if (row >= 0 && row < task.height) {

@@ -2,7 +2,7 @@
 //
 // Memory. Haar and other two-tap banks on rows of whole 16-byte words: 16-byte accesses of the
 // map, 8-byte accesses of the bands (the copy-like case that most networks have). Up to 8 taps, or
-// two on odd widths: strips in registers, samples shared by neighbouring threads through the L1
+// two on other widths: strips in registers, samples shared by neighbouring threads through the L1
 // cache. Longer filters, up to 40 taps: tiles in at most 47 KiB of shared memory. The filters are
 // arguments of the kernels, so they sit in constant memory.
 #include "differseg_kernels.h"
@@ -64,13 +64,11 @@ int decompose(const T* x, T* bands, int planes, Decomposition task, const float*
     const bool hasPairs = task.width % 2 == 0 && task.offset % 2 == 0
                           && isAligned(x, 2 * sizeof(T));
     return withTaps(taps, [&](auto* shape) {
-        constexpr int kTaps = sizeof *shape;
-        const Bank<kTaps> bank(lowpass, highpass);
-        const int64_t blocks = ceilDivide(task.items, kThreads);
-        return hasPairs ? launch(decomposeStrips<T, kTaps, true>, blocks, kThreads, 0, stream, x,
-                                 bands, bank, task)
-                        : launch(decomposeStrips<T, kTaps, false>, blocks, kThreads, 0, stream, x,
-                                 bands, bank, task);
+        constexpr int kTaps = sizeof *shape;  // two taps read pairs as words above, or not at all
+        const auto kernel = hasPairs ? decomposeStrips<T, kTaps, (kTaps > 2)>
+                                     : decomposeStrips<T, kTaps, false>;
+        return launch(kernel, ceilDivide(task.items, kThreads), kThreads, 0, stream, x, bands,
+                      Bank<kTaps>(lowpass, highpass), task);
     });
 }
 
@@ -101,12 +99,10 @@ int reconstruct(const T* bands, T* x, int planes, Reconstruction task, const flo
                           && isAligned(x, 2 * sizeof(T));
     return withTaps(taps, [&](auto* shape) {
         constexpr int kTaps = sizeof *shape;
-        const Bank<kTaps> bank(lowpass, highpass);
-        const int64_t blocks = ceilDivide(task.items, kThreads);
-        return hasPairs ? launch(reconstructStrips<T, kTaps, true>, blocks, kThreads, 0, stream,
-                                 bands, x, bank, task)
-                        : launch(reconstructStrips<T, kTaps, false>, blocks, kThreads, 0, stream,
-                                 bands, x, bank, task);
+        const auto kernel = hasPairs ? reconstructStrips<T, kTaps, (kTaps > 2)>
+                                     : reconstructStrips<T, kTaps, false>;
+        return launch(kernel, ceilDivide(task.items, kThreads), kThreads, 0, stream, bands, x,
+                      Bank<kTaps>(lowpass, highpass), task);
     });
 }
 

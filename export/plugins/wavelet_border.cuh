@@ -44,11 +44,9 @@ __device__ __forceinline__ int wrapped(int i, int period) {
     return rest < 0 ? rest + period : rest;
 }
 
-// Which of n samples stands at place i, outside 0 .. n - 1 too; kNowhere for zeros.
-__device__ __forceinline__ int extended(int i, int n, int mode) {
-    if (i >= 0 && i < n) {
-        return i;
-    }
+// Which of n samples stands at place i outside 0 .. n - 1; kNowhere for zeros. Not inlined: few
+// threads need it, and its divisions would fill the kernels.
+__device__ __noinline__ inline int extendedOutside(int i, int n, int mode) {
     switch (mode) {
         case DIFFERSEG_SYMMETRIC: {
             const int j = wrapped(i, 2 * n);
@@ -65,6 +63,11 @@ __device__ __forceinline__ int extended(int i, int n, int mode) {
         }
         default: return kNowhere;
     }
+}
+
+// The same for any place.
+__device__ __forceinline__ int extended(int i, int n, int mode) {
+    return i >= 0 && i < n ? i : extendedOutside(i, n, mode);
 }
 
 inline bool isBank(const float* lowpass, int lowTaps, const float* highpass, int highTaps) {
