@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from differseg.errors import CheckFailedError
 from differseg.export.finish import finish_body
+from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.lowering.spelling import with_definitions
 from differseg.export.modelfile import serialize
 from differseg.export.trace import evaluating, returned_tensors
@@ -70,7 +70,7 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
 @contextlib.contextmanager
 def runnable(path: Path) -> Iterator[Path]:
     """Yield a file that ONNX Runtime runs: the same one, or one that defines its plugin nodes."""
-    model = with_definitions(path, finish_body) if _mentions_plugins(path) else None
+    model = with_definitions(path, finish_body) if mentions_plugins(path) else None
     if model is None:
         yield path
         return
@@ -78,12 +78,6 @@ def runnable(path: Path) -> Iterator[Path]:
         defined = Path(folder) / path.name
         defined.write_bytes(serialize(model))
         yield defined
-
-
-def _mentions_plugins(path: Path) -> bool:
-    """Whether a file can hold plugin nodes; a large one without any need not be parsed."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"plugin_namespace") >= 0
 
 
 def _difference(name: str, expected: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:

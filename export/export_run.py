@@ -15,6 +15,7 @@ from differseg.export import rtx
 from differseg.export.check import CheckReport, check
 from differseg.export.exporter import check_form, write_graph
 from differseg.export.finish import finish_graph
+from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.manifest_builder import build_manifest, lowering_decisions
 from differseg.export.modelfile import append_manifest, sha256_of, written_whole
 from differseg.export.network_source import NetworkSource, checked_size, load_network
@@ -213,6 +214,7 @@ def _write(
         size_hw,
         weights=source.weights,
         thermal_policy=source.thermal_policy,
+        operator_form=options.ops,
         decisions=decisions,
     )
     with steps("write") as said, _writing(options.out):
@@ -277,9 +279,11 @@ _ANY = 1 << 40
 def _check(part: Path, options: ExportOptions, steps: _Steps) -> tuple[CheckReport, list[str]]:
     """Hold the file against the target, and against NVIDIA's parser and builder where installed."""
     real, hint = options.real and rtx.is_available(), f"install them with: {rtx.INSTALL_HINT}"
+    if real and mentions_plugins(part) and not options.plugin:
+        real, hint = False, "the plugin nodes need the library: add --plugin LIB.so"
     with steps("check") as said:
         try:
-            report = check(part, options.target, real)
+            report = check(part, options.target, real, options.plugin if real else ())
         except MissingComponentError as error:  # a version that its self-test does not know
             hint, real = str(error), False
             report = check(part, options.target, real)

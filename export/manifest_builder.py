@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from importlib import metadata
+from typing import Literal
 
 from torch import nn
 
@@ -29,6 +30,7 @@ def build_manifest(
     weights: WeightsRecord,
     thermal_policy: ThermalPolicy | None = None,
     opset: int = 17,
+    operator_form: Literal["portable", "function", "plugin"] = "portable",
     decisions: Sequence[Decision] = (),
 ) -> Manifest:
     """Return the manifest of a network exported at one size.
@@ -39,6 +41,7 @@ def build_manifest(
         weights: Where the weights came from.
         thermal_policy: What mapped thermal images in training; the default policy when None.
         opset: Opset of the file.
+        operator_form: How the frequency operators are spelled in it.
         decisions: Automatic choices with their reasons.
     """
     policy = thermal_policy or ThermalPolicy()
@@ -57,6 +60,7 @@ def build_manifest(
         threshold=spec.threshold,
         weights=weights,
         opset=opset,
+        operator_form=operator_form,
         model_config=dict(spec.config),
         tools={"differseg": __version__, **{tool: metadata.version(tool) for tool in _TOOLS}},
         decisions=tuple(decisions),

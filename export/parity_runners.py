@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import InputError, MissingComponentError, ModelFileError
+from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.parity_result import Side
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
 
@@ -77,7 +79,7 @@ class OnnxRunner:
     """An ONNX file as the runtime runs it: its engine, its settings, its manifest.
 
     Args:
-        path: An .onnx file with a manifest.
+        path: An .onnx file with a manifest; for plugin nodes it runs their definitions.
         threads: Processor threads; None takes one per usable core.
 
     Raises:
@@ -88,7 +90,8 @@ class OnnxRunner:
         from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
         from differseg.runtime.model_file import import_onnxruntime
 
-        self._backend = OnnxRuntimeBackend(path, threads=threads)
+        with _runnable(path) as file:
+            self._backend = OnnxRuntimeBackend(file, threads=threads)
         self.manifest: Manifest = self._backend.manifest
         self.inputs = self.manifest.inputs
         self._output = self.manifest.outputs[0].name
@@ -117,6 +120,18 @@ class OnnxRunner:
     def close(self) -> None:
         """Give the session's memory back."""
         self._backend.close()
+
+
+@contextlib.contextmanager
+def _runnable(path: Path) -> Iterator[Path]:
+    """Yield the file, or for plugin nodes, which ONNX Runtime has not, one that defines them."""
+    if not path.is_file() or path.stat().st_size == 0 or not mentions_plugins(path):
+        yield path
+        return
+    from differseg.export.example_check import runnable
+
+    with runnable(path) as file:
+        yield file
 
 
 def _sha256_of(path: Path) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if __name__ == "__main__":
     # Run as a script, Python looks into this folder first; the modules live in the package.
@@ -57,7 +57,7 @@ class ExportOptions:
     """Height and width of the input in pixels; by default the configuration's own."""
     precision: str = option("fp32", metavar="P")
     """Precision of the graph: fp32."""
-    ops: str = option("portable", metavar="FORM")
+    ops: Literal["portable", "function", "plugin"] = option("portable", metavar="FORM")
     """Form of the operators: portable (standard ONNX), function (named, for reading) or plugin (for
     the TensorRT plugin library)."""
     target: str = option(DEFAULT_TARGET, metavar="NAME")
@@ -68,6 +68,9 @@ class ExportOptions:
     """Compare on at most N images; by default all of DIR, 4 scenes, or 2 for large networks."""
     real: bool = True
     """Run NVIDIA's parser and builder where they are installed."""
+    plugin: tuple[Path, ...] = option((), metavar="LIB.so")
+    """A TensorRT plugin library for NVIDIA's parser, which runs on this machine (may be repeated);
+    without it a graph of plugin nodes is not shown to that parser."""
     keep_failed: bool = False
     """Leave the file even when a check fails."""
     json: bool = False

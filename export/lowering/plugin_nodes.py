@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from pathlib import Path
+
 PLUGIN_NODES = (
     "DiffersegRfft2",
     "DiffersegIrfft2",
@@ -14,3 +17,9 @@ PLUGIN_NODES = (
 
 VERSION_ATTRIBUTE, PLUGIN_VERSION = "plugin_version", "1"
 NAMESPACE_ATTRIBUTE, PLUGIN_NAMESPACE = "plugin_namespace", "differseg"
+
+
+def mentions_plugins(path: Path) -> bool:
+    """Whether a file can hold plugin nodes; a large one without any need not be parsed."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(NAMESPACE_ATTRIBUTE.encode()) >= 0

@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from small_network import SIZE_HW, failed, small_module
+from torch import Tensor, nn
 
 from differseg.checkpoints import load_checkpoint, save_checkpoint
 from differseg.errors import DifferSegError, InputError, ModelFileError
@@ -15,6 +16,8 @@ from differseg.export.exporter import export_onnx
 from differseg.export.manifest_builder import build_manifest
 from differseg.export.parity import parity
 from differseg.manifest import WeightsRecord
+from differseg.ops import dwt2, idwt2
+from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,6 +65,31 @@ def test_two_sizes_or_modalities_are_refused(
     export_onnx(larger, example, path, manifest=manifest, verify=False)
     with pytest.raises(InputError, match=r"small\.onnx is 64x96, larger\.onnx is 96x96"):
         parity(model_file, path)
+
+
+class Blurred(nn.Module):
+    """The small network, its probability through the low band of a wavelet transform and back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = small_module()
+
+    def forward(self, rgb: Tensor, thermal: Tensor) -> Tensor:
+        return idwt2(dwt2(self.network(rgb, thermal), "db2"), "db2")
+
+
+def test_plugin_nodes_run_by_their_definitions(model_file: Path, tmp_path: Path) -> None:
+    module, path = Blurred(), tmp_path / "plugin.onnx"
+    manifest = build_manifest(
+        module.network.spec, SIZE_HW, weights=WeightsRecord("a test"), operator_form="plugin"
+    )
+    example = module.network.raw_inputs_example(SIZE_HW)
+    export_onnx(module, example, path, ops="plugin", manifest=manifest)
+    assert {n.op_type for n in onnx.load(path).graph.node} >= {"DiffersegDwt2", "DiffersegIdwt2"}
+    result = parity(model_file, path, limit=1)
+    assert result.passed, result.summary()
+    with pytest.raises(ModelFileError, match=r"no operator .*; export the model with --ops port"):
+        OnnxRuntimeBackend(path)
 
 
 def test_a_file_without_manifest_is_refused(model_file: Path, tmp_path: Path) -> None:
