@@ -102,7 +102,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path, monkeypatch):
 def test_a_builder_that_cannot_run_is_a_warning(model_file, monkeypatch):
     checked = export_run.check
 
-    def check(path: Path, target: str, real: bool, plugins: object) -> object:
+    def check(path: Path, target: str, real: bool, plugins: object = ()) -> object:
         if real:
             raise MissingComponentError("libcore.so.9: its self-test failed")
         return checked(path, target, False)
