@@ -55,15 +55,15 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
     worst = 0.0
     for name, value, array in zip(names, returned_tensors(result), found, strict=True):
         expected = value.detach().cpu().double().numpy()
-        error, limit = _difference(name, expected, array), MAX_ERROR
+        found_error, limit = _difference(name, expected, array), MAX_ERROR
         if array.dtype == np.float16:
             limit = MAX_HALF_ERROR * float(np.abs(expected).max(initial=0.0))
-        if error > limit:
+        if found_error > limit:
             raise CheckFailedError(
-                f"output {name!r}: ONNX Runtime differs from PyTorch by {error:.3g} on the example "
+                f"output {name!r}: ONNX Runtime differs from PyTorch by {found_error:.3g} on the example "
                 f"inputs, expected at most {limit:.3g}; nothing was written"
             )
-        worst = max(worst, error)
+        worst = max(worst, found_error)
     return worst
 
 
