@@ -45,7 +45,7 @@ class LowerReassemble(Lowering):
             f"reassembly of {channels}x{work.height}x{work.width}, "
             f"kernel {work.kernel_size}, scale {work.scale}"
         )
-        if work.shifts_are_faster:
+        if work.shifts_are_better:
             reason = f"{work.channels} channels a group are too few for products of matrices"
             return [Decision(what, "shifted maps", reason)]
         tiling = Tiling.of(work)
@@ -58,7 +58,7 @@ class LowerReassemble(Lowering):
         work = Reassembly.of(call)
         if call.text("normalize") != "none":
             kernels = _normalized(op, kernels, call, work)
-        if work.shifts_are_faster:
+        if work.shifts_are_better:
             return by_shifts(op, x, kernels, work)
         return by_products(op, x, kernels, Tiling.of(work), call.dtype)
 

@@ -12,9 +12,6 @@ from differseg.export.lowering.framework import Call
 
 Ints = npt.NDArray[np.int64]
 
-_TILE_PX = {1: 8, 2: 6}
-"""Scale to the columns a tile should have, 4 beyond: half or double is slower by a tenth."""
-
 _FEW_CHANNELS = {3: 16}
 """Kernel size to the channels of a group that are too few for products at scale 1, 8 beyond."""
 
@@ -72,16 +69,23 @@ class Reassembly:
         return -1 if self.planes < 0 else self.planes // self.groups
 
     @property
-    def shifts_are_faster(self) -> bool:
+    def reach_px(self) -> int:
+        """Farthest tap from the centre, pixels of the map."""
+        return self.kernel_size // 2 * self.dilation
+
+    @property
+    def shifts_are_better(self) -> bool:
         """Whether a sum of shifted maps beats products of matrices, as measured on a CPU.
 
         It passes over the map twice a tap; products pass over it a few times in all, but over the
-        kernels as well, and in more steps where a dilation scatters a tile's columns.
+        kernels as well, and in more steps where a dilation scatters a tile's columns.  Taps that
+        reach over the whole map read little but its border.
         """
         if self.scale > 1:
             return False
         few = _FEW_CHANNELS.get(self.kernel_size, 8) * (2 if self.dilation > 1 else 1)
-        return self.kernel_size == 1 or self.channels <= few
+        wide = 2 * self.reach_px >= min(self.height, self.width) - 1
+        return self.kernel_size == 1 or self.channels <= few or wide
 
     @property
     def offsets(self) -> Ints:
@@ -103,8 +107,11 @@ class Tiling:
 
     @classmethod
     def of(cls, work: Reassembly) -> Tiling:
-        """Choose the tile: near the best, and dividing the columns if any number does."""
-        best = _TILE_PX.get(work.scale, 4)
+        """Choose the tile: near the best, and dividing the columns if any number does.
+
+        Half or double the best is slower by a tenth; large tiles cost more with few channels.
+        """
+        best = {1: 8, 2: 6}.get(work.scale, 4) if work.channels > 16 else 4
         columns = -(-work.width // work.dilation)
         choices = range(max(1, best - 2), best + 3)
         tile = min(choices, key=lambda t: (-(-columns // t) * t, abs(t - best), -t))
@@ -166,14 +173,19 @@ class Tiling:
         return np.kron(to.reshape(lines, rows), np.eye(work.scale)).astype(np.float64)
 
     def rows_per_block(self) -> int:
-        """Return how many rows fit a block whose tensors are not larger than the whole result."""
+        """Return how many rows fit a block whose tensors are not larger than result or kernels."""
         work = self.work
-        windows = work.channels * work.kernel_size * self.window * self.tiles
-        bands = work.kernel_size * self.window * work.scale**2 * self.tile * self.tiles
-        result = work.channels * work.scale**2 * work.width * work.height
-        indices = work.kernel_size * self.window * self.tiles
-        most = max(1, min(result // max(windows, bands), _LARGEST_INDEX // indices, work.height))
-        return -(-work.height // -(-work.height // most))  # blocks of nearly equal size
+        pixels = work.scale**2 * work.width * work.height
+        result, kernels = work.channels * pixels, work.taps * pixels
+        window = work.kernel_size * self.window * self.tiles  # of one row
+        bands = window * work.scale**2 * self.tile
+        most = min(
+            result // (work.channels * window),
+            max(result, kernels) // bands,
+            _LARGEST_INDEX // window,
+            work.height - 1 - 2 * work.reach_px if work.scale == 1 else work.height,
+        )
+        return -(-work.height // -(-work.height // max(1, most)))  # blocks of nearly equal size
 
     def reads(self, top: int, bottom: int) -> tuple[slice, Ints]:
         """Return what the rows from ``top`` up to ``bottom`` read.

@@ -7,7 +7,7 @@ and a tap at a time is two such passes.  The matrix is made by a product, too: t
 constant of zeros and ones.
 
 The windows are picked out of the map in blocks of rows, so no tensor is larger than the result
-(where the kernels themselves are not).
+or the kernels.
 """
 
 from __future__ import annotations
