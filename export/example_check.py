@@ -60,8 +60,8 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
             limit = MAX_HALF_ERROR * float(np.abs(expected).max(initial=0.0))
         if found_error > limit:
             raise CheckFailedError(
-                f"output {name!r}: ONNX Runtime differs from PyTorch by {found_error:.3g} on the example "
-                f"inputs, expected at most {limit:.3g}; nothing was written"
+                f"output {name!r}: ONNX Runtime differs from PyTorch by {found_error:.3g} on the "
+                f"example inputs, expected at most {limit:.3g}; nothing was written"
             )
         worst = max(worst, found_error)
     return worst
