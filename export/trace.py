@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from differseg.errors import InputError
 from differseg.export.lowering.complex_numbers import real_valued
 from differseg.export.lowering.nodes import translations
+from differseg.export.lowering.package_wavelets import own_wavelets
 from differseg.export.lowering.standard_ops import gather_along_one_axis, standard_translations
 from differseg.export.naming import keep_interface
 
@@ -72,7 +73,7 @@ def trace(
     shapes = None
     if dynamic_batch:
         shapes = _batch_shapes(module, len(arguments))
-    with evaluating(module), torch.no_grad(), _quiet():
+    with evaluating(module), own_wavelets(module), torch.no_grad(), _quiet():
         program = _export(module, arguments, shapes)
         inputs, outputs = list(example_inputs), _output_names(program, output_names)
         _refuse_equal_names(inputs, outputs)
@@ -104,10 +105,12 @@ def _export(
         return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch.export raises many kinds for what a user's module does
         first_line = next((line for line in str(error).splitlines() if line.strip()), "")
+        advice = "the forward pass must not branch on tensor values"
+        if "Unsupported dtype" in first_line:  # what torch.fft says of float16 and bfloat16
+            advice = "torch.fft computes in float32: write x.float() before it and cast back after"
         raise InputError(
             f"{type(module).__name__}: torch.export cannot trace it "
-            f"({type(error).__name__}: {first_line.strip()[:300]}); "
-            "the forward pass must not branch on tensor values"
+            f"({type(error).__name__}: {first_line.strip()[:300]}); {advice}"
         ) from error
 
 

@@ -37,7 +37,7 @@ def real_valued(
     Args:
         program: The traced program; it is not changed.
         arguments: What it was traced with.
-        shapes: Its dynamic shapes, one entry for each argument.
+        shapes: Its dynamic shapes, one entry for each argument; those of ``*args`` are one tuple.
 
     Raises:
         InputError: An input or output is complex, or an operator has no rule.
@@ -49,7 +49,7 @@ def real_valued(
         return program
     _refuse_complex_interface(program)
     written = _RealProgram(program.module())
-    dynamic = None if shapes is None else (tuple(shapes),)
+    dynamic = None if shapes is None else (tuple(_shape_of_each(shapes)),)
     try:
         return torch.export.export(written, arguments, dynamic_shapes=dynamic, strict=False)
     except DifferSegError:
@@ -60,6 +60,10 @@ def real_valued(
             f"the complex numbers of the module cannot be written as real ones "
             f"({type(error).__name__}: {first_line.strip()[:300]}); use real tensors there"
         ) from error
+
+
+def _shape_of_each(shapes: Any) -> list[Any]:
+    return pytree.tree_leaves(shapes, is_leaf=lambda entry: isinstance(entry, dict))
 
 
 def _concerned(program: torch.export.ExportedProgram) -> bool:

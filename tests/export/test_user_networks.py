@@ -7,10 +7,13 @@ from pathlib import Path
 
 import onnx
 import pytest
+import pywt
+import torch
 from fourier_networks import HalfPrecision, networks, noise
 from torch import Tensor, nn
-from wavelet_modules import hand_written, package_module
+from wavelet_modules import hand_written, package_module, pytorch_wavelets
 
+from differseg.errors import InputError
 from differseg.export import export_onnx
 
 
@@ -49,12 +52,31 @@ def test_fourier_network_for_the_plugin_library(tmp_path: Path) -> None:
     assert nodes[2].name == "conv/Conv"
 
 
+class Several(nn.Module):
+    def forward(self, *maps: Tensor) -> list[Tensor]:
+        return [torch.fft.fft2(x).abs() for x in maps]
+
+
+def test_a_module_that_takes_any_number_of_maps(tmp_path: Path) -> None:
+    exported(Several(), (noise(2, 3, 8, 8), noise(2, 3, 7, 8)), tmp_path / "f.onnx", dynamic=True)
+
+
 def test_half_precision_around_a_transform_in_float32(tmp_path: Path) -> None:
     x = noise(1, 4, 8, 8).half()
     result = export_onnx(HalfPrecision().half(), {"x": x}, tmp_path / "f.onnx", verify=False)
     graph = onnx.load(result.path).graph
     half = onnx.TensorProto.FLOAT16
     assert graph.output[0].type.tensor_type.elem_type == half
+
+
+def test_a_transform_in_half_precision_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    class Half(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.fft.rfft2(x).abs()
+
+    x = noise(1, 4, 8, 8).half()
+    with pytest.raises(InputError, match=r"x\.float\(\) before it and cast back after"):
+        export_onnx(Half(), {"x": x}, tmp_path / "f.onnx")
 
 
 NODES = {
@@ -77,24 +99,49 @@ def test_hand_written_wavelet(tmp_path: Path, name: str) -> None:
 
 
 PACKAGES = {
-    "dwt haar zero 1": 5,
-    "dwt db2 symmetric 2": 14,
-    "dwt bior2.2 reflect 1": 7,
-    "dwt db2 periodic 1": 7,
-    "both haar zero 1": 20,
-    "both db2 periodization 1": 65,
-    "both bior2.2 symmetric 2": 44,
-    "dtcwt 1": 80,
-    "ptwt haar zero 1": 20,
-    "ptwt db2 periodic 2": 38,
+    "dwt haar zero 1": (4, True),
+    "dwt db2 symmetric 2": (22, True),
+    "dwt bior2.2 reflect 1": (13, True),
+    "both haar zero 1": (8, True),
+    "both db2 periodization 1": (22, True),
+    "both bior2.2 periodic 2": (32, True),
+    "dwt bior4.4 periodization 3": (100, False),
+    "dtcwt 1": (80, False),
+    "ptwt haar zero 1": (20, False),
+    "ptwt db2 periodic 2": (38, False),
 }
-"""Transform, wavelet, border and levels: nodes."""
+"""Transform, wavelet, border and levels: most nodes, and whether it is traced as our operators."""
 
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_wavelet_package(tmp_path: Path, name: str) -> None:
-    module = package_module(name)
+    module, inputs = package_module(name), (noise(2, 4, 16, 24),)
+    most, ours = PACKAGES[name]
     dynamic = not name.startswith("ptwt")  # which computes with the batch it was traced with
-    counts = exported(module, (noise(2, 4, 16, 24),), tmp_path / "w.onnx", dynamic=dynamic)
-    assert counts.total() <= PACKAGES[name], counts
+    counts = exported(module, inputs, tmp_path / "w.onnx", dynamic=dynamic)
+    assert counts.total() <= most, counts
     assert not {"ScatterND", "ScatterElements", "GatherND"} & set(counts)
+    export_onnx(module, {"x": inputs[0]}, tmp_path / "p.onnx", ops="plugin")
+    nodes = onnx.load(tmp_path / "p.onnx").graph.node
+    kinds = Counter(node.op_type for node in nodes if node.domain)
+    levels = int(name.split()[-1]) if ours else 0
+    back = levels if name.startswith("both") else 0
+    assert kinds == {
+        k: n for k, n in {"DiffersegDwt2": levels, "DiffersegIdwt2": back}.items() if n
+    }
+
+
+def test_a_package_transform_is_given_back_as_it_was(tmp_path: Path) -> None:
+    module = package_module("both haar zero 1")
+    parts = [dict(part.__dict__) for part in module.modules()]
+    export_onnx(module, {"x": noise(1, 2, 8, 8)}, tmp_path / "w.onnx")
+    assert [set(part.__dict__) for part in module.modules()] == [set(part) for part in parts]
+
+
+def test_other_filters_for_rows_than_for_columns_stay_the_package_s_own(tmp_path: Path) -> None:
+    package = pytorch_wavelets()
+    haar, db2 = pywt.Wavelet("haar"), pywt.Wavelet("db2")
+    wave = (db2.dec_lo, db2.dec_hi, [0.0, *haar.dec_lo, 0.0], [0.0, *haar.dec_hi, 0.0])
+    module = package.DWTForward(J=1, wave=wave, mode="symmetric")
+    result = export_onnx(module, {"x": noise(1, 2, 8, 8)}, tmp_path / "w.onnx", ops="plugin")
+    assert not [node for node in onnx.load(result.path).graph.node if node.domain]
