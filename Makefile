@@ -6,11 +6,14 @@
 #
 # PYTHON     interpreter for the environment (3.10 to 3.12)
 # TORCH      what to install as torch; on a machine without a GPU the CPU build is much smaller
+# NVCC       what to install where there is no nvcc; the tests compile the CUDA sources
 # PIP_ARGS   passed to every pip install, for example --extra-index-url and an index of CPU builds
 
 PYTHON   ?= python3
 TORCH    ?= torch==2.13.0
 PIP_ARGS ?=
+# The CUDA compiler, for machines that have none of their own
+NVCC     ?= nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -30,6 +33,7 @@ $(VENV)/.demo: pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) "$(TORCH)" -e ".[dev]"
+	command -v nvcc > /dev/null || $(PIP) $(NVCC) || echo "no nvcc: the CUDA sources are not compiled"
 	@touch $@
 
 format: $(VENV)/.test
