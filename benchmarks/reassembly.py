@@ -115,7 +115,7 @@ def print_table(
     times: dict[str, PeerTimes], largest: dict[str, float], base_ms: float, console: Console
 ) -> None:
     """Print one row an engine."""
-    heads = ("", "ms [processes]", "/ best other", "error", "bursts dropped", "largest tensor")
+    heads = ("", "ms [processes]", "/ best other", "error", "dropped", "largest tensor")
     table = Table(*(Column(head, no_wrap=True) for head in heads), box=SIMPLE_HEAD)
     for name, peer in sorted(times.items(), key=lambda item: item[1].median_ms):
         low, high = min(peer.medians_ms), max(peer.medians_ms)
@@ -135,7 +135,7 @@ def print_table(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(ReassemblyOptions, argv, "reassembly")
-    console = Console(stderr=options.json, width=100)
+    console = Console(stderr=options.json, width=110)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "numpy"))
     machine = f"{_cpu_name()}, {options.threads} threads, settings {options.settings}"
     console.print(f"{machine}; Python {platform.python_version()}, {packages}", highlight=False)

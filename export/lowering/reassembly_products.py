@@ -7,7 +7,8 @@ and a tap at a time is two such passes.  The matrix is made by a product, too: t
 constant of zeros and ones.
 
 The windows are picked out of the map in blocks of rows, so no tensor is larger than the result
-or the kernels.
+or the kernels.  The zeros are multiplied as well: a pixel that is not finite spoils whatever is
+computed from its window, not only the pixels that have a tap on it.
 """
 
 from __future__ import annotations
