@@ -216,8 +216,7 @@ __device__ __forceinline__ void transformLines(const Plan& plan, Layout layout, 
                                                float2* tile, float2* roots, bool keeps,
                                                const Source& source, const Sink& sink) {
     const Workbench<Layout> bench{plan, layout, lines, tile, roots};
-    bench.fillRoots();
-    __syncthreads();
+    bench.fillRoots();  // which are first used behind a barrier of the first stage
     for (int s = 0; s < plan.stages; ++s) {
         switch (plan.stage[s].radix) {
             case 3: runStage<3>(bench, s, keeps, source, sink); break;
