@@ -126,9 +126,10 @@ class Builder:
 
     def slice(self, value: ir.Value, axis: int, start: int, end: int, step: int = 1) -> ir.Value:
         """Append a Slice along one axis, from ``start`` up to ``end``."""
-        bounds = [("starts", start), ("ends", end), ("axes", axis), ("steps", step)]
-        operands = [self.ints([number], name) for name, number in bounds]
-        result: ir.Value = self.Slice(value, *operands[: 3 if step == 1 else 4])
+        bounds = [("starts", start), ("ends", end), ("axes", axis)]
+        if step != 1:
+            bounds.append(("steps", step))
+        result: ir.Value = self.Slice(value, *(self.ints([n], name) for name, n in bounds))
         return result
 
 
