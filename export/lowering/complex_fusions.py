@@ -193,9 +193,10 @@ def _mask_of_rolled(site: Site) -> Any:
 @fusion(aten.where, aten.masked_fill)
 def _zeros_of_rolled(site: Site) -> Any:
     """So is a constant mask that sets bins of a shifted spectrum to zero."""
-    if packet(site.node) is aten.where:
-        mask, first, second = site.arguments
-    else:
+    if len(site.arguments) != 3:  # torch.where(mask) looks for indices
+        return NotImplemented
+    mask, first, second = site.arguments
+    if packet(site.node) is aten.masked_fill:
         second, mask, first = site.arguments
     if mask not in site.constants:
         return NotImplemented

@@ -87,22 +87,25 @@ def _touches_complex(node: fx.Node) -> bool:
 
 def _in_known_operators(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """Write the program without mutation, and what has no rule with operators that have one."""
-    program = program.run_decompositions({})
-    known = torch.export.default_decompositions()
     tried: set[Any] = set()
-    while True:
-        composite = {
-            node.target: known[node.target]
-            for node in program.graph.nodes
-            if packet(node) not in RULES
-            and (_touches_complex(node) or "fft" in getattr(packet(node), "__name__", ""))
-            and node.target in known
-            and node.target not in tried
-        }
-        if not composite:
-            return program
-        tried |= set(composite)
-        program = program.run_decompositions(composite)
+    program = program.run_decompositions(_composite(program, tried))  # ends mutation in any case
+    while table := _composite(program, tried):
+        program = program.run_decompositions(table)
+    return program
+
+
+def _composite(program: torch.export.ExportedProgram, tried: set[Any]) -> dict[Any, Any]:
+    """Return how to decompose the operators that have no rule, each of them once."""
+    known = torch.export.default_decompositions()
+    without_rule = {
+        node.target
+        for node in program.graph.nodes
+        if packet(node) not in RULES
+        and (_touches_complex(node) or "fft" in getattr(packet(node), "__name__", ""))
+    }
+    table = {operator: known[operator] for operator in without_rule - tried if operator in known}
+    tried |= without_rule
+    return table
 
 
 def _refuse_complex_interface(program: torch.export.ExportedProgram) -> None:

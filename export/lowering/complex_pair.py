@@ -27,7 +27,7 @@ Step = Callable[[Tensor, Callable[[int], int]], Tensor]
 
 
 class Pair:
-    """A complex tensor as one packed or two split real tensors; never changed once made.
+    """A complex tensor as one packed or two split real tensors; its numbers never change.
 
     Attributes:
         shape: Logical shape.
@@ -58,8 +58,12 @@ class Pair:
         """Make a pair of two real tensors, which are broadcast; at most one is None for zero."""
         some = real if real is not None else imaginary
         assert some is not None, "use Pair.zeros where both parts are zero"
-        if real is not None and imaginary is not None and real.shape != imaginary.shape:
-            real, imaginary = torch.broadcast_tensors(real, imaginary)
+        if real is not None and imaginary is not None:
+            if real.dtype != imaginary.dtype:  # single precision plus a real tensor of double
+                dtype = torch.promote_types(real.dtype, imaginary.dtype)
+                real, imaginary = real.to(dtype), imaginary.to(dtype)
+            if real.shape != imaginary.shape:
+                real, imaginary = torch.broadcast_tensors(real, imaginary)
             some = real
         pair = cls(some.shape, some.dtype, some.device)
         pair._split = real, imaginary

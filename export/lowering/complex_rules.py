@@ -28,17 +28,12 @@ Rule = Callable[..., Any]
 RULES: dict[Any, Rule] = {}
 """Operator (all its overloads) to what computes it in real numbers."""
 
-DEFERRING: set[Any] = set()
-"""Operators whose rules take pairs that are not computed yet."""
 
-
-def rule(*operators: Any, deferring: bool = False) -> Callable[[Rule], Rule]:
+def rule(*operators: Any) -> Callable[[Rule], Rule]:
     """Register a function as the rule of these operators."""
 
     def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(operators, function))
-        if deferring:
-            DEFERRING.update(operators)
         return function
 
     return register

@@ -70,14 +70,8 @@ def written(
     return program
 
 
-def operators(program: torch.export.ExportedProgram) -> list[str]:
-    """Return the names of what the program computes, without what nothing uses."""
-    program.graph.eliminate_dead_code()
-    return [n.target.__name__ for n in program.graph.nodes if n.op == "call_function"]
-
-
-def check(module: nn.Module, *inputs: Tensor, dynamic: bool = False) -> list[str]:
-    """Compare the written program with the module; returns its operators."""
+def check(module: nn.Module, *inputs: Tensor, dynamic: bool = False) -> None:
+    """Compare the written program with the module."""
     program = written(module, *inputs, dynamic=dynamic)
     if dynamic:
         inputs = tuple(torch.cat((value, value[:1]) * 2)[:5] for value in inputs)
@@ -90,7 +84,6 @@ def check(module: nn.Module, *inputs: Tensor, dynamic: bool = False) -> list[str
         assert one.dtype == other.dtype, where
         error = (one - other).abs().max() / one.abs().max().clamp_min(1e-30)
         assert error <= LIMITS[one.dtype], f"{where}: relative error {error:.2g}"
-    return operators(program)
 
 
 TRANSFORMS = {
@@ -287,6 +280,14 @@ def test_arithmetic(kind: str) -> None:
     check(Of(compute), noise(2, 4, 9, 11).double())
 
 
+def test_single_and_double_precision_together() -> None:
+    def compute(x: Tensor, y: Tensor) -> Any:
+        z = rfft2(x)
+        return as_real((z + y, y - z, z * y, torch.complex(x, x) + y, z + 1.5, (z * 2j) @ z.mT))
+
+    check(Of(compute), noise(3, 8, 1), noise(3, 8, 1, seed=1).double())
+
+
 @pytest.mark.parametrize("kind", ["packed", "permuted", "split"])
 def test_layout(kind: str) -> None:
     def compute(x: Tensor) -> Any:
@@ -296,35 +297,16 @@ def test_layout(kind: str) -> None:
     check(Of(compute), noise(2, 4, 9, 11).double())
 
 
-GRAPHS = {
-    "spectral conv, stacked": {"rfft2": 1, "irfft2": 1, "stack": 0, "cat": 0},
-    "spectral conv, joined": {"rfft2": 1, "irfft2": 1, "stack": 0, "cat": 0, "split": 0},
-    "global filter": {"rfft2": 1, "irfft2": 1, "permute": 3, "cat": 1},
-    "fourier layer": {"rfft2": 1, "irfft2": 1, "matmul": 2, "einsum": 0, "slice_scatter": 0},
-    "token mixing": {"rfft2": 1, "fft": 0},
-    "amplitude exchange": {"rfft2": 2, "irfft2": 1, "atan2": 0, "cos": 0, "sin": 0},
-    "two-sided exchange": {"rfft2": 2, "irfft2": 3, "fft": 0, "atan2": 0, "cos": 0, "sin": 0},
-    "amplitude and phase convs": {"rfft2": 1, "irfft2": 1, "atan2": 1},
-    "adaptive filter": {"rfft2": 1, "irfft2": 1, "stack": 0, "split": 0},
-    "high-pass, even": {"rfft2": 1, "fft": 2, "where": 0},
-    "shifted masks": {"rfft2": 1, "irfft2": 1, "fft": 2},
-    "channel low-pass": {"rfft": 1, "irfft": 1, "permute": 0, "constant_pad_nd": 1},
-    "phase only": {"rfft2": 1, "irfft2": 1, "linalg_vector_norm": 1, "div": 1, "select": 0},
-}
-"""How often an operator may be in the program that is written: the shortest form known."""
-
-CAST_THEMSELVES = ("fourier layer", "global filter", "complex attention")
+SINGLE = ("fourier layer", "global filter", "complex attention")
 """Networks with a part in single precision, whatever the inputs."""
 
 
-@pytest.mark.parametrize("name", networks())
+@pytest.mark.parametrize("name", [*SINGLE, "two-sided exchange", "high-pass, odd", "shifted masks"])
 def test_network_of_any_batch(name: str) -> None:
     module, inputs = networks()[name]
-    if name not in CAST_THEMSELVES:
+    if name not in SINGLE:
         module, inputs = module.double(), tuple(value.double() for value in inputs)
-    names = [operator.split(".")[0] for operator in check(module, *inputs, dynamic=True)]
-    expected = GRAPHS.get(name, {})
-    assert {operator: names.count(operator) for operator in expected} == expected
+    check(module, *inputs, dynamic=True)
 
 
 def test_half_precision_around_a_transform_in_float32() -> None:
