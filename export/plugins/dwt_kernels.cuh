@@ -90,6 +90,10 @@ __global__ void decomposeWords(const T* x, T* bands, Bank<2> bank, Decomposition
 
 constexpr int kStripRows = 4;  // of coefficients that a thread computes, one below the other
 
+// How a strip reads the samples under its taps: one by one, or in aligned pairs that begin at the
+// first of them or one before.
+enum class Reads { kSingle, kPairs, kPairsFromBefore };
+
 // Filter rows of samples along W; `read(i, samples)` gives row i under the taps.
 template <int kTaps, int kRows, class Read>
 __device__ __forceinline__ void filterRows(const Bank<kTaps>& bank, float (&low)[kRows],
@@ -108,13 +112,89 @@ __device__ __forceinline__ void filterRows(const Bank<kTaps>& bank, float (&low)
     }
 }
 
+// A row of `plane`, the first one where there is none; its samples then count as zero.
+template <typename T>
+__device__ __forceinline__ const T* rowOf(const T* plane, int row, int width) {
+    return plane + static_cast<size_t>(row != kNowhere ? row : 0) * width;
+}
+
+// Filter rows that lie inside the map under all taps, in pairs from `kBefore` before the first.
+template <int kBefore, typename T, int kTaps, int kRows>
+__device__ __forceinline__ void filterPairs(const T* plane, int width, const Bank<kTaps>& bank,
+                                            const int (&rows)[kRows], int firstColumn,
+                                            float (&low)[kRows], float (&high)[kRows]) {
+    filterRows(bank, low, high, [&](int i, float (&samples)[kTaps]) {
+        const T* const at = rowOf(plane, rows[i], width) + firstColumn - kBefore;
+        float read[kTaps + 2 * kBefore];
+#pragma unroll
+        for (int j = 0; j < kTaps + 2 * kBefore; j += 2) {
+            const float2 pair =
+                rows[i] != kNowhere ? loadPair(at + j) : make_float2(0.0f, 0.0f);
+            read[j] = pair.x;
+            read[j + 1] = pair.y;
+        }
+#pragma unroll
+        for (int j = 0; j < kTaps; ++j) {
+            samples[j] = read[kBefore + j];
+        }
+    });
+}
+
+// Filter rows wherever they lie.
+template <typename T, int kTaps, int kRows>
+__device__ __forceinline__ void filterSingles(const T* plane, const Decomposition& task,
+                                              const Bank<kTaps>& bank, const int (&rows)[kRows],
+                                              int firstColumn, float (&low)[kRows],
+                                              float (&high)[kRows]) {
+    int columns[kTaps];
+#pragma unroll
+    for (int j = 0; j < kTaps; ++j) {
+        columns[j] = extended(firstColumn + j, task.width, task.mode);
+    }
+    filterRows(bank, low, high, [&](int i, float (&samples)[kTaps]) {
+        const T* const line = rowOf(plane, rows[i], task.width);
+#pragma unroll
+        for (int j = 0; j < kTaps; ++j) {
+            const bool isThere = rows[i] != kNowhere && columns[j] != kNowhere;
+            samples[j] = isThere ? load(line + columns[j]) : 0.0f;
+        }
+    });
+}
+
+// Filter a strip along H and write its coefficients, `count` rows of each band at most.
+template <typename T, int kTaps, int kRows>
+__device__ __forceinline__ void filterColumn(const Bank<kTaps>& bank, const float (&low)[kRows],
+                                             const float (&high)[kRows], int count,
+                                             const Decomposition& task, T* out) {
+#pragma unroll
+    for (int s = 0; s < kStripRows; ++s) {
+        float coefficients[4] = {};
+#pragma unroll
+        for (int j = 0; j < kTaps; ++j) {
+            const float ofLow = low[2 * s + kTaps - 1 - j];
+            const float ofHigh = high[2 * s + kTaps - 1 - j];
+            coefficients[0] += bank.low[j] * ofLow;
+            coefficients[1] += bank.high[j] * ofLow;
+            coefficients[2] += bank.low[j] * ofHigh;
+            coefficients[3] += bank.high[j] * ofHigh;
+        }
+        if (s < count) {
+#pragma unroll
+            for (int band = 0; band < 4; ++band) {
+                store(out + band * task.bandSize(), coefficients[band]);
+            }
+        }
+        out += task.bandWidth;
+    }
+}
+
 // Up to 8 taps: a thread goes down a strip of one column of coefficients. Each row of samples is
 // filtered along W once and stays in registers for the filters along H; neighbouring threads read
 // overlapping samples through the L1 cache. Where the samples lie is settled before the first is
-// read, so that many reads are under way at once. `kPairs`: samples 2k + offset and the next lie
-// in one aligned word.
-template <typename T, int kTaps, bool kPairs>
-__global__ void decomposeStrips(const T* x, T* bands, Bank<kTaps> bank, Decomposition task) {
+// read, so that many reads are under way at once.
+template <typename T, int kTaps>
+__global__ void decomposeStrips(const T* x, T* bands, Bank<kTaps> bank, Decomposition task,
+                                Reads reads) {
     constexpr int kRows = 2 * kStripRows + kTaps - 2;
     const unsigned int item = blockIdx.x * blockDim.x + threadIdx.x;
     if (item >= task.items) {
@@ -122,64 +202,27 @@ __global__ void decomposeStrips(const T* x, T* bands, Bank<kTaps> bank, Decompos
     }
     const Piece piece = pieceOf(task, item);
     const T* const plane = x + piece.plane * task.size();
+    const int firstBand = piece.down * kStripRows;
     int rows[kRows];
-    int columns[kTaps];
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-        rows[i] = extended(2 * piece.down * kStripRows + task.offset + i, task.height, task.mode);
+        rows[i] = extended(2 * firstBand + task.offset + i, task.height, task.mode);
     }
-#pragma unroll
-    for (int j = 0; j < kTaps; ++j) {
-        columns[j] = extended(2 * piece.across + task.offset + j, task.width, task.mode);
-    }
-    const int firstColumn = 2 * piece.across + task.offset;
-    const bool isInside = firstColumn >= 0 && firstColumn + kTaps <= task.width;
+    const int column = 2 * piece.across + task.offset;
+    const int before = reads == Reads::kPairsFromBefore ? 1 : 0;
+    const bool isInside = column >= before && column + kTaps + before <= task.width;
     float low[kRows];
     float high[kRows];
-    if (kPairs && isInside) {
-        filterRows(bank, low, high, [&](int i, float (&samples)[kTaps]) {
-            const bool isThere = rows[i] != kNowhere;
-            const T* const at = plane + static_cast<size_t>(isThere ? rows[i] : 0) * task.width
-                                + firstColumn;
-#pragma unroll
-            for (int j = 0; j < kTaps; j += 2) {
-                const float2 pair = isThere ? loadPair(at + j) : make_float2(0.0f, 0.0f);
-                samples[j] = pair.x;
-                samples[j + 1] = pair.y;
-            }
-        });
+    if (kTaps > 2 && isInside && reads == Reads::kPairs) {
+        filterPairs<0>(plane, task.width, bank, rows, column, low, high);
+    } else if (kTaps > 2 && isInside && reads == Reads::kPairsFromBefore) {
+        filterPairs<1>(plane, task.width, bank, rows, column, low, high);
     } else {
-        filterRows(bank, low, high, [&](int i, float (&samples)[kTaps]) {
-            const bool isThere = rows[i] != kNowhere;
-            const T* const line = plane + static_cast<size_t>(isThere ? rows[i] : 0) * task.width;
-#pragma unroll
-            for (int j = 0; j < kTaps; ++j) {
-                samples[j] = isThere && columns[j] != kNowhere ? load(line + columns[j]) : 0.0f;
-            }
-        });
+        filterSingles(plane, task, bank, rows, column, low, high);
     }
-    T* out = bands + 4 * piece.plane * task.bandSize()
-             + static_cast<size_t>(piece.down) * kStripRows * task.bandWidth + piece.across;
-#pragma unroll
-    for (int s = 0; s < kStripRows; ++s) {
-        if (piece.down * kStripRows + s < task.bandHeight) {
-            float coefficients[4] = {};
-#pragma unroll
-            for (int j = 0; j < kTaps; ++j) {
-                const float ofLow = low[2 * s + kTaps - 1 - j];
-                const float ofHigh = high[2 * s + kTaps - 1 - j];
-                coefficients[0] += bank.low[j] * ofLow;
-                coefficients[1] += bank.high[j] * ofLow;
-                coefficients[2] += bank.low[j] * ofHigh;
-                coefficients[3] += bank.high[j] * ofHigh;
-            }
-#pragma unroll
-            for (int band = 0; band < 4; ++band) {
-                store(out + band * task.bandSize(), coefficients[band]);
-            }
-            out += task.bandWidth;
-        }
-    }
+    T* const out = bands + 4 * piece.plane * task.bandSize()
+                   + static_cast<size_t>(firstBand) * task.bandWidth + piece.across;
+    filterColumn(bank, low, high, task.bandHeight - firstBand, task, out);
 }
 
 constexpr int kTileAcross = 32;  // coefficients of a block along W, one a lane

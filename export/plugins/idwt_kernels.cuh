@@ -34,7 +34,8 @@ struct Reconstruction {
         if (k >= 0 && k < n) {
             return k;
         }
-        return mode == DIFFERSEG_PERIODIZATION ? wrapped(k, n) : (k < 0 ? 0 : n - 1);
+        return mode == DIFFERSEG_PERIODIZATION ? extendedOutside(k, n, DIFFERSEG_PERIODIC)
+                                               : (k < 0 ? 0 : n - 1);
     }
 };
 
@@ -77,26 +78,63 @@ __global__ void reconstructWords(const T* bands, T* x, Bank<2> bank, Reconstruct
     }
 }
 
-// Samples (2t - s, 2t + 1 - s) of a row, as far as the map has them.
-template <bool kPairs, typename T>
-__device__ __forceinline__ void storeSamples(T* row, int column, int width, float2 samples) {
-    if (kPairs && column >= 0 && column + 1 < width) {
-        storePair(row + column, samples);
-    } else {
-        if (column >= 0 && column < width) {
-            store(row + column, samples.x);
+// Put a row of coefficients together along W, into the samples (2u, 2u + 1) that the filters along
+// H take. `line` is the row in band LL; `columns` are the coefficients that reach the samples: the
+// same for both or, where the shift is odd, the second sample's one further than the first's.
+template <bool kIsOdd, int kTaps, typename T>
+__device__ __forceinline__ void putTogether(const Bank<kTaps>& bank, const T* line, size_t bandSize,
+                                            const int (&columns)[kTaps / 2 + kIsOdd], float2& low,
+                                            float2& high) {
+    constexpr int kWindow = kTaps / 2;
+    low = make_float2(0.0f, 0.0f);
+    high = make_float2(0.0f, 0.0f);
+#pragma unroll
+    for (int j = 0; j < kWindow + kIsOdd; ++j) {
+        const T* const at = line + columns[j];
+        const float ll = load(at);
+        const float lh = load(at + bandSize);
+        const float hl = load(at + 2 * bandSize);
+        const float hh = load(at + 3 * bandSize);
+        if (j < kWindow) {
+            const int tap = kTaps - 2 - 2 * j + kIsOdd;
+            low.x += bank.low[tap] * ll;
+            low.x += bank.high[tap] * hl;
+            high.x += bank.low[tap] * lh;
+            high.x += bank.high[tap] * hh;
         }
-        if (column + 1 < width) {
-            store(row + column + 1, samples.y);
+        if (j >= kIsOdd) {
+            const int tap = kIsOdd ? kTaps - 2 * j : kTaps - 1 - 2 * j;
+            low.y += bank.low[tap] * ll;
+            low.y += bank.high[tap] * hl;
+            high.y += bank.low[tap] * lh;
+            high.y += bank.high[tap] * hh;
         }
     }
 }
 
-// Up to 8 taps: a thread goes down a strip of one column of pairs. Each row of coefficients is put
-// together along W once, into two samples for either filter along H, and stays in registers.
-// `kPairs`: the two samples lie in one aligned word.
-template <typename T, int kTaps, bool kPairs>
-__global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Reconstruction task) {
+// Row r of the two that a strip makes at place s of the rows put together.
+template <int kTaps, int kRows>
+__device__ __forceinline__ float2 samplesOf(const Bank<kTaps>& bank, const float2 (&low)[kRows],
+                                            const float2 (&high)[kRows], int s, int r) {
+    float2 samples = make_float2(0.0f, 0.0f);
+#pragma unroll
+    for (int i = 0; i < kTaps / 2; ++i) {
+        const float ofLow = bank.low[kTaps - 2 + r - 2 * i];
+        const float ofHigh = bank.high[kTaps - 2 + r - 2 * i];
+        samples.x += ofLow * low[s + i].x;
+        samples.x += ofHigh * high[s + i].x;
+        samples.y += ofLow * low[s + i].y;
+        samples.y += ofHigh * high[s + i].y;
+    }
+    return samples;
+}
+
+// Up to 8 taps: a thread goes down a strip of the samples in columns 2u and 2u + 1. Each row of
+// coefficients is put together along W once and stays in registers for the filters along H.
+// `kIsOdd`: whether the shift is.
+template <typename T, int kTaps, bool kIsOdd>
+__global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Reconstruction task,
+                                  bool hasPairs) {
     constexpr int kWindow = kTaps / 2;
     constexpr int kRows = kStripRows + kWindow - 1;
     const unsigned int item = blockIdx.x * blockDim.x + threadIdx.x;
@@ -106,63 +144,52 @@ __global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Recons
     const Piece piece = pieceOf(task, item);
     const int pairDown = task.firstPair + piece.down * kStripRows;
     const int pairAcross = task.firstPair + piece.across;
-    int rows[kRows];
-    int columns[kWindow];
+    int columns[kWindow + kIsOdd];
+#pragma unroll
+    for (int j = 0; j < kWindow + kIsOdd; ++j) {
+        columns[j] = task.coefficient(pairAcross - kWindow + 1 + j, task.bandWidth);
+    }
+    int rows[kRows];  // settled before the first is read, as in decomposeStrips
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
         rows[i] = task.coefficient(pairDown - kWindow + 1 + i, task.bandHeight);
     }
-#pragma unroll
-    for (int j = 0; j < kWindow; ++j) {
-        columns[j] = task.coefficient(pairAcross - kWindow + 1 + j, task.bandWidth);
-    }
     const T* const plane = bands + 4 * piece.plane * task.bandSize();
-    float2 low[kRows];   // what the filters along H take, two samples each
+    float2 low[kRows];
     float2 high[kRows];
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-        const T* const line = plane + static_cast<size_t>(rows[i]) * task.bandWidth;
-        low[i] = make_float2(0.0f, 0.0f);
-        high[i] = make_float2(0.0f, 0.0f);
+        putTogether<kIsOdd>(bank, plane + static_cast<size_t>(rows[i]) * task.bandWidth,
+                            task.bandSize(), columns, low[i], high[i]);
+    }
+    const int column = 2 * piece.across;
+    T* const out = x + piece.plane * task.size() + column;
 #pragma unroll
-        for (int j = 0; j < kWindow; ++j) {
-            const T* const at = line + columns[j];
-            const float ll = load(at);
-            const float lh = load(at + task.bandSize());
-            const float hl = load(at + 2 * task.bandSize());
-            const float hh = load(at + 3 * task.bandSize());
-            constexpr int kLast = kTaps - 2;
-            low[i].x += bank.low[kLast - 2 * j] * ll;
-            low[i].x += bank.high[kLast - 2 * j] * hl;
-            low[i].y += bank.low[kLast + 1 - 2 * j] * ll;
-            low[i].y += bank.high[kLast + 1 - 2 * j] * hl;
-            high[i].x += bank.low[kLast - 2 * j] * lh;
-            high[i].x += bank.high[kLast - 2 * j] * hh;
-            high[i].y += bank.low[kLast + 1 - 2 * j] * lh;
-            high[i].y += bank.high[kLast + 1 - 2 * j] * hh;
+    for (int s = 0; s < 2 * kStripRows; ++s) {
+        const float2 samples = samplesOf(bank, low, high, s / 2, s % 2);
+        const int row = 2 * pairDown - task.shift + s;
+        if (row >= 0 && row < task.height) {
+            T* const at = out + static_cast<size_t>(row) * task.width;
+            if (hasPairs) {
+                storePair(at, samples);
+            } else {
+                store(at, samples.x);
+                if (column + 1 < task.width) {
+                    store(at + 1, samples.y);
+                }
+            }
         }
     }
-    T* const out = x + piece.plane * task.size();
-#pragma unroll
-    for (int s = 0; s < kStripRows; ++s) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-            const int row = 2 * (pairDown + s) - task.shift + r;
-            float2 samples = make_float2(0.0f, 0.0f);
-#pragma unroll
-            for (int i = 0; i < kWindow; ++i) {
-                const float ofLow = bank.low[kTaps - 2 + r - 2 * i];
-                const float ofHigh = bank.high[kTaps - 2 + r - 2 * i];
-                samples.x += ofLow * low[s + i].x;
-                samples.x += ofHigh * high[s + i].x;
-                samples.y += ofLow * low[s + i].y;
-                samples.y += ofHigh * high[s + i].y;
-            }
-            if (row >= 0 && row < task.height) {
-                storeSamples<kPairs>(out + static_cast<size_t>(row) * task.width,
-                                     2 * pairAcross - task.shift, task.width, samples);
-            }
-        }
+}
+
+// Samples (2t - s, 2t + 1 - s) of a row, as far as the map has them.
+template <typename T>
+__device__ __forceinline__ void storeSamples(T* row, int column, int width, float2 samples) {
+    if (column >= 0 && column < width) {
+        store(row + column, samples.x);
+    }
+    if (column + 1 < width) {
+        store(row + column + 1, samples.y);
     }
 }
 
@@ -248,12 +275,11 @@ __global__ void __launch_bounds__(kTileThreads)
         }
         const int row = 2 * (firstDown + i) - task.shift;
         if (row >= 0 && row < task.height) {
-            storeSamples<false>(out + static_cast<size_t>(row) * task.width, column, task.width,
-                                even);
+            storeSamples(out + static_cast<size_t>(row) * task.width, column, task.width, even);
         }
         if (row + 1 < task.height) {
-            storeSamples<false>(out + static_cast<size_t>(row + 1) * task.width, column,
-                                task.width, odd);
+            storeSamples(out + static_cast<size_t>(row + 1) * task.width, column, task.width,
+                         odd);
         }
     }
 }

@@ -61,14 +61,14 @@ int decompose(const T* x, T* bands, int planes, Decomposition task, const float*
     if (!divide(planes, ceilDivide(task.bandHeight, kStripRows), task.bandWidth, task)) {
         return cudaErrorInvalidConfiguration;
     }
-    const bool hasPairs = task.width % 2 == 0 && task.offset % 2 == 0
-                          && isAligned(x, 2 * sizeof(T));
+    const bool hasPairs = task.width % 2 == 0 && isAligned(x, 2 * sizeof(T));
+    const Reads reads = !hasPairs              ? Reads::kSingle
+                        : task.offset % 2 == 0 ? Reads::kPairs
+                                               : Reads::kPairsFromBefore;
     return withTaps(taps, [&](auto* shape) {
-        constexpr int kTaps = sizeof *shape;  // two taps read pairs as words above, or not at all
-        const auto kernel = hasPairs ? decomposeStrips<T, kTaps, (kTaps > 2)>
-                                     : decomposeStrips<T, kTaps, false>;
-        return launch(kernel, ceilDivide(task.items, kThreads), kThreads, 0, stream, x, bands,
-                      Bank<kTaps>(lowpass, highpass), task);
+        constexpr int kTaps = sizeof *shape;
+        return launch(decomposeStrips<T, kTaps>, ceilDivide(task.items, kThreads), kThreads, 0,
+                      stream, x, bands, Bank<kTaps>(lowpass, highpass), task, reads);
     });
 }
 
@@ -84,25 +84,26 @@ int reconstruct(const T* bands, T* x, int planes, Reconstruction task, const flo
                       bands, x, Bank<2>(lowpass, highpass), task);
     }
     const int64_t down = (task.height - 1 + task.shift) / 2 - task.firstPair + 1;
-    const int64_t across = (task.width - 1 + task.shift) / 2 - task.firstPair + 1;
     if (taps > kMostUnrolledTaps) {
+        const int64_t across = (task.width - 1 + task.shift) / 2 - task.firstPair + 1;
         if (!divide(planes, ceilDivide(down, kTileDown), ceilDivide(across, kTileAcross), task)) {
             return cudaErrorInvalidConfiguration;
         }
         return launch(reconstructTiles<T>, task.items, kTileThreads, reconstructionBytes(taps),
                       stream, bands, x, PairedBank(lowpass, highpass, taps), taps, task);
     }
-    if (!divide(planes, ceilDivide(down, kStripRows), across, task)) {
+    if (!divide(planes, ceilDivide(down, kStripRows), ceilDivide(task.width, 2), task)) {
         return cudaErrorInvalidConfiguration;
     }
-    const bool hasPairs = task.width % 2 == 0 && task.shift % 2 == 0
-                          && isAligned(x, 2 * sizeof(T));
+    const bool hasPairs = task.width % 2 == 0 && isAligned(x, 2 * sizeof(T));
     return withTaps(taps, [&](auto* shape) {
         constexpr int kTaps = sizeof *shape;
-        const auto kernel = hasPairs ? reconstructStrips<T, kTaps, (kTaps > 2)>
-                                     : reconstructStrips<T, kTaps, false>;
+        // taps / 2 - 1, the shift of periodization, is odd for these; taps - 2 never is.
+        constexpr bool kMayBeOdd = kTaps % 4 == 0;
+        const auto kernel = task.shift % 2 == 1 ? reconstructStrips<T, kTaps, kMayBeOdd>
+                                                : reconstructStrips<T, kTaps, false>;
         return launch(kernel, ceilDivide(task.items, kThreads), kThreads, 0, stream, bands, x,
-                      Bank<kTaps>(lowpass, highpass), task);
+                      Bank<kTaps>(lowpass, highpass), task, hasPairs);
     });
 }
 

@@ -57,9 +57,10 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 // Only the x axis is used, of grids and of blocks.
-inline struct {
+struct Index {
     unsigned int x;
-} threadIdx, blockIdx, blockDim, gridDim;
+};
+inline Index threadIdx, blockIdx, blockDim, gridDim;
 
 inline void __syncthreads() { emulation::waitForBlock(); }
 
