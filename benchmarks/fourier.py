@@ -150,7 +150,7 @@ def write_engines(
 def print_table(size: tuple[int, int, int], times: dict[str, PeerTimes], console: Console) -> None:
     """Print one row an engine."""
     title = "x".join(map(str, size))
-    heads = (title, "ms [processes]", "/ torch.fft", "error", "bursts dropped")
+    heads = (title, "ms [processes]", "/ torch", "error", "dropped")
     table = Table(*(Column(head, no_wrap=True) for head in heads), box=SIMPLE_HEAD)
     base_ms = times["torch.fft"].median_ms
     for name, peer in times.items():

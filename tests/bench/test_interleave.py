@@ -11,11 +11,11 @@ from differseg.bench.interleave import PeerTimes, measure
 from differseg.errors import CheckFailedError, InputError, ModelFileError
 
 FAKE_WORKER = """
-import json, sys, time
+import json, os, sys, time
 peer = sys.argv[1]
 speed_ms = {"slow": 8.0, "fast": 2.0}[peer]
 print("a line of chatter")
-print(json.dumps({"ready": "fake " + peer}), flush=True)
+print(json.dumps({"ready": os.environ.get("SETTING", "fake " + peer)}), flush=True)
 for line in sys.stdin:
     words = line.split()
     if words[0] == "quit":
@@ -58,6 +58,14 @@ def test_medians_of_fresh_processes(fake_worker, monkeypatch):
     assert times["slow"].stages_ms == {"infer": [8.0] * 24}
     assert times["slow"].peak_mib == 5.0
     assert times["slow"].description == "fake slow"
+
+
+def test_another_program_in_another_environment(tmp_path):
+    script = tmp_path / "engine.py"
+    script.write_text(FAKE_WORKER)
+    times, _ = run({"fast": []}, program=(str(script),), environment={"SETTING": "kept"})
+    assert times["fast"].description == "kept"
+    assert times["fast"].median_ms == 2.0
 
 
 def busy_clock(monkeypatch, seconds_between):
