@@ -34,7 +34,7 @@ __device__ __forceinline__ ColumnTile layoutOf(const Tiling& tiling, int, Column
 }
 
 template <class Pass>
-__global__ void __launch_bounds__(kMostThreads)
+__global__ void __launch_bounds__(kMostThreads, 2)
     transformTiles(Pass pass, Plan plan, Tiling tiling) {
     DIFFERSEG_SHARED(float2, tile);
     using Layout = typename Pass::Layout;

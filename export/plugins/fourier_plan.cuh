@@ -216,6 +216,7 @@ inline Tiling tileColumns(const Plan& plan) {
 inline Tiling tileRows(const Plan& plan, int64_t lines) {
     constexpr int64_t kBusyBlocks = 256;
     constexpr int kFairNumbers = 2048;
+    constexpr int kCandidates = 16;
     Tiling best{};
     if (plan.length > kLongestTiled) {
         return best;
@@ -223,8 +224,9 @@ inline Tiling tileRows(const Plan& plan, int64_t lines) {
     const int64_t fair = ceilDivide(lines, kBusyBlocks);
     const int64_t room = kFairNumbers / plan.length;
     const int64_t most = fair < room ? fair : room;
+    const int step = most > kCandidates ? static_cast<int>(ceilDivide(most, kCandidates)) : 1;
     double least = 0;
-    for (int count = 1; count == 1 || count <= most; ++count) {
+    for (int count = step; count == step || count <= most; count += step) {
         const int threads = chooseThreads(plan, count);
         const double spent = static_cast<double>(busiest(plan, count, threads)) * threads / count;
         if (best.threads == 0 || spent <= least) {
