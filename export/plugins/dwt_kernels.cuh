@@ -188,7 +188,7 @@ __device__ __forceinline__ void filterColumn(const Bank<kTaps>& bank, const floa
     }
 }
 
-// Up to 8 taps: a thread goes down a strip of one column of coefficients. Each row of samples is
+// Up to 6 taps: a thread goes down a strip of one column of coefficients. Each row of samples is
 // filtered along W once and stays in registers for the filters along H; neighbouring threads read
 // overlapping samples through the L1 cache. Where the samples lie is settled before the first is
 // read, so that many reads are under way at once.

@@ -2,8 +2,8 @@
 //
 // Convention: x[m] = sum_k c[k] filter[m + s - 2k], s = taps - 2, or taps / 2 - 1 for
 // periodization, where k wraps around. With m + s = 2t and 2t + 1 the coefficients are the same,
-// k = t - taps / 2 + 1 .. t: the kernels count in such pairs of samples, which for odd s begin
-// one sample before the even ones.
+// k = t - taps / 2 + 1 .. t: the kernels count in such pairs of samples along H, which for odd s
+// begin one sample before the even ones; along W they write samples 2u and 2u + 1 together.
 #pragma once
 
 #include "dwt_kernels.cuh"
@@ -129,7 +129,21 @@ __device__ __forceinline__ float2 samplesOf(const Bank<kTaps>& bank, const float
     return samples;
 }
 
-// Up to 8 taps: a thread goes down a strip of the samples in columns 2u and 2u + 1. Each row of
+// Write samples `column`, which is even, and the next of a row.
+template <typename T>
+__device__ __forceinline__ void storeSamples(T* row, int column, int width, bool hasPairs,
+                                             float2 samples) {
+    if (hasPairs) {
+        storePair(row + column, samples);
+    } else {
+        store(row + column, samples.x);
+        if (column + 1 < width) {
+            store(row + column + 1, samples.y);
+        }
+    }
+}
+
+// Up to 6 taps: a thread goes down a strip of the samples in columns 2u and 2u + 1. Each row of
 // coefficients is put together along W once and stays in registers for the filters along H.
 // `kIsOdd`: whether the shift is.
 template <typename T, int kTaps, bool kIsOdd>
@@ -162,60 +176,67 @@ __global__ void reconstructStrips(const T* bands, T* x, Bank<kTaps> bank, Recons
         putTogether<kIsOdd>(bank, plane + static_cast<size_t>(rows[i]) * task.bandWidth,
                             task.bandSize(), columns, low[i], high[i]);
     }
-    const int column = 2 * piece.across;
-    T* const out = x + piece.plane * task.size() + column;
+    T* const out = x + piece.plane * task.size();
 #pragma unroll
     for (int s = 0; s < 2 * kStripRows; ++s) {
         const float2 samples = samplesOf(bank, low, high, s / 2, s % 2);
         const int row = 2 * pairDown - task.shift + s;
         if (row >= 0 && row < task.height) {
-            T* const at = out + static_cast<size_t>(row) * task.width;
-            if (hasPairs) {
-                storePair(at, samples);
-            } else {
-                store(at, samples.x);
-                if (column + 1 < task.width) {
-                    store(at + 1, samples.y);
-                }
-            }
+            storeSamples(out + static_cast<size_t>(row) * task.width, 2 * piece.across,
+                         task.width, hasPairs, samples);
         }
     }
 }
 
-// Samples (2t - s, 2t + 1 - s) of a row, as far as the map has them.
-template <typename T>
-__device__ __forceinline__ void storeSamples(T* row, int column, int width, float2 samples) {
-    if (column >= 0 && column < width) {
-        store(row + column, samples.x);
-    }
-    if (column + 1 < width) {
-        store(row + column + 1, samples.y);
-    }
-}
-
-// Pairs of numbers of shared memory: four coefficients a place under a tile, and four samples of
-// its rows.
+// Coefficients under a tile of 32 x 16 pairs of samples; one column more for an odd shift.
 __host__ __device__ constexpr int tileCoefficientsAcross(int taps) {
-    return kTileAcross + taps / 2 - 1;
+    return kTileAcross + taps / 2;
 }
 __host__ __device__ constexpr int tileCoefficientsDown(int taps) {
     return kTileDown + taps / 2 - 1;
 }
+// Four bands of them, and their rows put together: samples 2u and 2u + 1, low and high.
 constexpr size_t reconstructionBytes(int taps) {
     return sizeof(float4) * tileCoefficientsDown(taps)
            * (tileCoefficientsAcross(taps) + kTileAcross);
 }
 
-// Any number of taps: a block loads the coefficients under a tile of 32 x 16 pairs into shared
-// memory, the four bands side by side, puts them together along W there, then along H.
+// Put a row of a tile together along W. Coefficient t - q meets taps 2q and 2q + 1; an odd shift
+// makes the first sample of a pair the odd one of t, the second the even one of t + 1.
+__device__ __forceinline__ float4 putTogetherTiled(const PairedBank& bank, const float4* last,
+                                                   int window, bool isOdd) {
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);  // low x, low y, high x, high y
+    for (int q = 0; q < window; ++q) {
+        const float4 filter = bank.pair[q];
+        const float4 first = last[-q];
+        const float4 second = isOdd ? last[1 - q] : first;
+        const float ofLow = isOdd ? filter.y : filter.x;
+        const float ofHigh = isOdd ? filter.w : filter.z;
+        const float thenLow = isOdd ? filter.x : filter.y;
+        const float thenHigh = isOdd ? filter.z : filter.w;
+        sum.x += ofLow * first.x;
+        sum.x += ofHigh * first.z;
+        sum.y += thenLow * second.x;
+        sum.y += thenHigh * second.z;
+        sum.z += ofLow * first.y;
+        sum.z += ofHigh * first.w;
+        sum.w += thenLow * second.y;
+        sum.w += thenHigh * second.w;
+    }
+    return sum;
+}
+
+// Any number of taps: a block loads the coefficients under a tile into shared memory, the four
+// bands side by side, puts them together along W there, then along H.
 template <typename T>
 __global__ void __launch_bounds__(kTileThreads)
-    reconstructTiles(const T* bands, T* x, PairedBank bank, int taps, Reconstruction task) {
+    reconstructTiles(const T* bands, T* x, PairedBank bank, int taps, Reconstruction task,
+                     bool hasPairs) {
     DIFFERSEG_SHARED(float4, coefficients);  // (down, across): LL, LH, HL, HH
     const int window = taps / 2;
     const int across = tileCoefficientsAcross(taps);
     const int down = tileCoefficientsDown(taps);
-    float4* const rows = coefficients + down * across;  // (down, 32): low x, low y, high x, high y
+    float4* const rows = coefficients + down * across;  // (down, 32)
     const Piece piece = pieceOf(task, blockIdx.x);
     const int lane = threadIdx.x % kTileAcross;
     const int warp = threadIdx.x / kTileAcross;
@@ -236,27 +257,16 @@ __global__ void __launch_bounds__(kTileThreads)
         }
     }
     __syncthreads();
-    // Coefficient t - q meets taps 2q and 2q + 1.
     for (int i = warp; i < down; i += kWarps) {
-        const float4* const last = coefficients + i * across + lane + window - 1;
-        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        for (int q = 0; q < window; ++q) {
-            const float4 at = last[-q];
-            const float4 filter = bank.pair[q];
-            sum.x += filter.x * at.x;
-            sum.x += filter.z * at.z;
-            sum.y += filter.y * at.x;
-            sum.y += filter.w * at.z;
-            sum.z += filter.x * at.y;
-            sum.z += filter.z * at.w;
-            sum.w += filter.y * at.y;
-            sum.w += filter.w * at.w;
-        }
-        rows[i * kTileAcross + lane] = sum;
+        rows[i * kTileAcross + lane] = putTogetherTiled(
+            bank, coefficients + i * across + lane + window - 1, window, task.shift % 2 == 1);
     }
     __syncthreads();
+    const int column = 2 * (piece.across * kTileAcross + lane);
+    if (column >= task.width) {
+        return;
+    }
     T* const out = x + piece.plane * task.size();
-    const int column = 2 * (firstAcross + lane) - task.shift;
     for (int i = warp; i < kTileDown; i += kWarps) {
         const float4* const last = rows + (i + window - 1) * kTileAcross + lane;
         float2 even = make_float2(0.0f, 0.0f);
@@ -274,12 +284,12 @@ __global__ void __launch_bounds__(kTileThreads)
             odd.y += filter.w * at.w;
         }
         const int row = 2 * (firstDown + i) - task.shift;
+        T* const to = out + static_cast<ptrdiff_t>(row) * task.width;
         if (row >= 0 && row < task.height) {
-            storeSamples(out + static_cast<size_t>(row) * task.width, column, task.width, even);
+            storeSamples(to, column, task.width, hasPairs, even);
         }
         if (row + 1 < task.height) {
-            storeSamples(out + static_cast<size_t>(row + 1) * task.width, column, task.width,
-                         odd);
+            storeSamples(to + task.width, column, task.width, hasPairs, odd);
         }
     }
 }

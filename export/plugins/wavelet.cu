@@ -1,7 +1,7 @@
 // dwt2 and idwt2: one kernel each, every sample and coefficient crosses global memory once.
 //
 // Memory. Haar and other two-tap banks on rows of whole 16-byte words: 16-byte accesses of the
-// map, 8-byte accesses of the bands (the copy-like case that most networks have). Up to 8 taps, or
+// map, 8-byte accesses of the bands (the copy-like case that most networks have). Up to 6 taps, or
 // two on other widths: strips in registers, samples shared by neighbouring threads through the L1
 // cache. Longer filters, up to 40 taps: tiles in at most 47 KiB of shared memory. The filters are
 // arguments of the kernels, so they sit in constant memory.
@@ -84,18 +84,19 @@ int reconstruct(const T* bands, T* x, int planes, Reconstruction task, const flo
                       bands, x, Bank<2>(lowpass, highpass), task);
     }
     const int64_t down = (task.height - 1 + task.shift) / 2 - task.firstPair + 1;
+    const int64_t across = ceilDivide(task.width, 2);
+    const bool hasPairs = task.width % 2 == 0 && isAligned(x, 2 * sizeof(T));
     if (taps > kMostUnrolledTaps) {
-        const int64_t across = (task.width - 1 + task.shift) / 2 - task.firstPair + 1;
         if (!divide(planes, ceilDivide(down, kTileDown), ceilDivide(across, kTileAcross), task)) {
             return cudaErrorInvalidConfiguration;
         }
         return launch(reconstructTiles<T>, task.items, kTileThreads, reconstructionBytes(taps),
-                      stream, bands, x, PairedBank(lowpass, highpass, taps), taps, task);
+                      stream, bands, x, PairedBank(lowpass, highpass, taps), taps, task,
+                      hasPairs);
     }
-    if (!divide(planes, ceilDivide(down, kStripRows), ceilDivide(task.width, 2), task)) {
+    if (!divide(planes, ceilDivide(down, kStripRows), across, task)) {
         return cudaErrorInvalidConfiguration;
     }
-    const bool hasPairs = task.width % 2 == 0 && isAligned(x, 2 * sizeof(T));
     return withTaps(taps, [&](auto* shape) {
         constexpr int kTaps = sizeof *shape;
         // taps / 2 - 1, the shift of periodization, is odd for these; taps - 2 never is.

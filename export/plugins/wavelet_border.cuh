@@ -7,7 +7,7 @@
 namespace differseg {
 
 constexpr int kMostTaps = DIFFERSEG_MAX_TAPS;
-constexpr int kMostUnrolledTaps = 8;  // longer filters take the tiled kernels
+constexpr int kMostUnrolledTaps = 6;  // longer filters take the tiled kernels
 
 // The filters of a short bank, for loops that are unrolled over the taps.
 template <int kTaps>
@@ -79,14 +79,13 @@ inline bool isMode(int mode) {
     return mode >= DIFFERSEG_ZERO && mode <= DIFFERSEG_PERIODIZATION;
 }
 
-// Call `work` with a null pointer to an array of as many numbers as there are taps, 2 to 8.
+// Call `work` with a null pointer to an array of as many numbers as there are taps, 2 to 6.
 template <typename Work>
 int withTaps(int taps, Work&& work) {
     switch (taps) {
         case 2: return work(static_cast<char(*)[2]>(nullptr));
         case 4: return work(static_cast<char(*)[4]>(nullptr));
         case 6: return work(static_cast<char(*)[6]>(nullptr));
-        case 8: return work(static_cast<char(*)[8]>(nullptr));
         default: return cudaErrorInvalidValue;
     }
 }

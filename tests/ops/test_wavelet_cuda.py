@@ -11,7 +11,7 @@ import pywt
 import wavelet_oracle as oracle
 from maps_under_test import EVEN_ODD_PRIME_POWER
 
-# Two taps, the three other unrolled lengths, lengths of the tiled kernels up to the longest.
+# The three unrolled lengths, then lengths of the tiled kernels up to the longest.
 WAVELETS = ["haar", "db2", "bior2.2", "db4", "bior4.4", "db10", "sym20"]
 SIZES = [(1, 1), (1, 8), (2, 3), (3, 2), (5, 8), (7, 16), (8, 24), (17, 40), (33, 70), (70, 33)]
 LIMITS = {"float32": 1e-5, "float16": 5e-3}
