@@ -79,7 +79,7 @@ Schedule scheduleRows(const Geometry& g) {
 
 Schedule scheduleColumns(const Geometry& g) {
     const Plan plan = PlanBuilder::build(g.height);
-    return Schedule{plan, tileColumns(plan)};
+    return Schedule{plan, tileColumns(plan, g.allColumns)};
 }
 
 template <class Pass>

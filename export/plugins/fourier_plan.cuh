@@ -88,14 +88,15 @@ private:
 
     static int stagesOfTwos(int power) { return (power + 2) / 3; }
 
-    // The fewest stages of 8, 6, 4, 3 and 2, then those of 3, 5 and 7. Even radices first: with
-    // the padding of `RowTile` the wide strides of their outputs are free of bank conflicts.
+    // The fewest stages of 8, 6, 4 and 2 (a six takes a three along, at no stage more), then those
+    // of 3, 5 and 7. Even radices first: with the padding of `RowTile` the wide strides of their
+    // outputs are free of bank conflicts.
     void addSmall() {
         int twos = powers_[0];
         int threes = powers_[1];
         int sixes = 0;
         for (int s = 1; s <= (twos < threes ? twos : threes); ++s) {
-            if (stagesOfTwos(twos - s) - s < stagesOfTwos(twos - sixes) - sixes) {
+            if (stagesOfTwos(twos - s) < stagesOfTwos(twos - sixes)) {
                 sixes = s;
             }
         }
@@ -164,15 +165,20 @@ inline int busiest(const Plan& plan, int lines, int threads) {
     return steps;
 }
 
-// The most threads, up to 256, of which about a quarter at most stands idle beyond what any number
-// of threads must; 0 when no number suffices.
-inline int chooseThreads(const Plan& plan, int lines) {
+// Blocks beyond which a device is busy enough for threads to be spared.
+constexpr int64_t kManyBlocks = 1024;
+
+// Threads of a block: with few blocks as few, up to 256, as end soonest; with many the most, up to
+// 256, of which about a quarter at most stands idle beyond what any number of threads must. More
+// than 256 where these cannot hold the tile.
+inline int chooseThreads(const Plan& plan, int lines, int64_t blocks) {
     int best = 0;
     int64_t least = 0;
     for (int threads = kMostThreads; threads >= 32; threads -= 32) {
         const int steps = busiest(plan, lines, threads);
-        const int64_t spent = static_cast<int64_t>(steps) * threads;
-        if (steps >= 0 && (best == 0 || best > 256 || 4 * least > 5 * spent)) {
+        const int64_t spent = blocks < kManyBlocks ? steps : int64_t{steps} * threads;
+        const int64_t slack = blocks < kManyBlocks ? 4 : 5;
+        if (steps >= 0 && (best == 0 || best > 256 || 4 * least >= slack * spent)) {
             best = threads;
             least = spent;
         }
@@ -200,12 +206,13 @@ inline int logColumns(int height) {
 }
 
 // Columns and rows to a block. No threads: the lines are too long for tiles.
-inline Tiling tileColumns(const Plan& plan) {
+inline Tiling tileColumns(const Plan& plan, int64_t columns) {
     Tiling tiling{};
     if (plan.length <= kLongestTiled) {
         tiling.logLines = logColumns(plan.length);
         tiling.lines = 1 << tiling.logLines;
-        tiling.threads = chooseThreads(plan, tiling.lines);
+        tiling.threads =
+            chooseThreads(plan, tiling.lines, ceilDivide(columns, tiling.lines));
         tiling.stored = plan.length << tiling.logLines;
     }
     return tiling;
@@ -227,7 +234,7 @@ inline Tiling tileRows(const Plan& plan, int64_t lines) {
     const int step = most > kCandidates ? static_cast<int>(ceilDivide(most, kCandidates)) : 1;
     double least = 0;
     for (int count = step; count == step || count <= most; count += step) {
-        const int threads = chooseThreads(plan, count);
+        const int threads = chooseThreads(plan, count, ceilDivide(lines, count));
         const double spent = static_cast<double>(busiest(plan, count, threads)) * threads / count;
         if (best.threads == 0 || spent <= least) {
             best = Tiling{count, 0, threads, count * paddedLength(plan.length)};

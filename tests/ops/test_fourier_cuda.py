@@ -159,7 +159,8 @@ bool isRight(const Plan& plan, const Tiling& tiling) {
 int main() {
     for (int length = 1; length <= kLongestTiled; ++length) {
         const Plan plan = PlanBuilder::build(length);
-        const bool isGood = isRight(plan, tileColumns(plan)) && isRight(plan, tileRows(plan, 1))
+        const bool isGood = isRight(plan, tileColumns(plan, 1)) && isRight(plan, tileRows(plan, 1))
+                            && isRight(plan, tileColumns(plan, 100000))
                             && isRight(plan, tileRows(plan, 100000));
         if (!isGood) {
             std::printf("%d ", length);
