@@ -174,7 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=options.json)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "numpy"))
     machine = f"{_cpu_name()}, {options.threads} threads, settings {options.settings}"
-    console.print(f"{machine}; Python {platform.python_version()}, {packages}", highlight=False)
+    where = f"{machine}; Python {platform.python_version()}, {packages}"
+    console.print(where, highlight=False, soft_wrap=True)
     figures = {}
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
