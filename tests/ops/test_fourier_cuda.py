@@ -69,7 +69,7 @@ def test_many_planes(measured: Callable[..., None]) -> None:
     _check_irfft2(spectrum, 10, "backward", measured)
 
 
-@pytest.mark.parametrize("scale", [1e30, 1e4, 1e-39])
+@pytest.mark.parametrize("scale", [1e30, 1e4, 5e-39])
 def test_huge_mean_and_denormals(scale: float, measured: Callable[..., None]) -> None:
     noise = kernels.random_array(1, 2, 15, 20, dtype="float64")
     x = (scale * (noise if scale < 1 else 1 + 1e-3 * noise)).astype(np.float32)

@@ -81,7 +81,8 @@ def test_every_patch(kernel_size: int, scale: int, measured: Callable[..., None]
                 normalize = kernels.NORMALIZATIONS[choice % 3]
                 groups = (1, 2, 4)[choice // 2 % 3]
                 choice += 1
-                x, logits = _inputs(size_hw, kernel_size, scale=scale, groups=groups)
+                batch = 16 if size_hw == (1, 1) else 1  # one pixel may be zero but for rounding
+                x, logits = _inputs(size_hw, kernel_size, batch=batch, scale=scale, groups=groups)
                 _check(
                     x, logits, measured, kernel_size=kernel_size, scale=scale, dilation=dilation,
                     groups=groups, border=border, normalize=normalize,
@@ -126,7 +127,7 @@ def test_rows_that_lie_off_their_pairs(
     _check(x, logits, measured, kernel_size=3, scale=scale)
 
 
-@pytest.mark.parametrize("scale", [1e30, 1e4, 1e-39])
+@pytest.mark.parametrize("scale", [1e30, 1e4, 5e-39])
 def test_huge_values_and_denormals(scale: float, measured: Callable[..., None]) -> None:
     x, logits = _inputs((6, 8), 5, scale=2)
     x = (x / 10 * scale).astype(np.float32)

@@ -42,7 +42,8 @@ def _check(
     error = kernels.relative_error(_decompose(x, wavelet, mode), expected)
     measured("dwt2", form="emulated kernel", dtype=dtype, error=error, limit=LIMITS[dtype])
 
-    bands = kernels.random_array(*expected.shape, dtype=dtype, mean=10.0)
+    bands = kernels.random_array(*expected.shape, dtype=dtype)
+    bands[:, :, 0] += 10  # the average alone: details of this size would cancel it
     map_ = oracle.idwt2(bands, wavelet, mode).numpy()
     for crop in {(0, 0), (min(1, map_.shape[2] - 1), min(1, map_.shape[3] - 1))}:
         height, width = map_.shape[2] - crop[0], map_.shape[3] - crop[1]
@@ -56,7 +57,8 @@ def _check(
 def test_against_pywavelets(wavelet: str, mode: str, measured: Callable[..., None]) -> None:
     for size_hw in SIZES:
         if mode != "reflect" or 1 not in size_hw:
-            _check(size_hw, 1, "float32", wavelet, mode, measured)
+            batch = 8 if size_hw == (1, 1) else 1  # one pixel may be zero but for rounding
+            _check(size_hw, batch, "float32", wavelet, mode, measured)
 
 
 @pytest.mark.parametrize("dtype", LIMITS)
@@ -84,7 +86,7 @@ def test_rows_that_lie_off_their_words(dtype: str, measured: Callable[..., None]
     measured("idwt2", form="emulated kernel", dtype=dtype, error=error, limit=LIMITS[dtype])
 
 
-@pytest.mark.parametrize("scale", [1e30, 1e4, 1e-39])
+@pytest.mark.parametrize("scale", [1e30, 1e4, 5e-39])
 @pytest.mark.parametrize("wavelet", ["haar", "db2", "db10"])
 def test_huge_mean_and_denormals(wavelet: str, scale: float, measured: Callable[..., None]) -> None:
     noise = kernels.random_array(1, 2, 16, 24, dtype="float64")
