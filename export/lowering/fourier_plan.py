@@ -10,7 +10,7 @@ there by a transposition of every plane, and back by another: what comes back, `
 is exactly what a product from the right gives, so that the H axis follows in one way.
 
 Measured in ONNX Runtime (``benchmarks/fourier.py``, ``benchmarks/fourier_model.py``): two 2-axis
-transforms with a gate between take 1.3 to 1.5 times as long as ``torch.fft``, whole matrices 2 to 3
+transforms with a gate between take 1.3 to 1.6 times as long as ``torch.fft``, whole matrices 2 to 3
 times, the DFT operator 50 times.  Slower than what is here: one Transpose of three axes (10 times
 a transposition of planes and a gathering of rows), interleaving by Transpose with more than one
 thread, slices with a step, gathering columns, and dilated or grouped convolutions as stages.
