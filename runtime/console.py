@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import threading
@@ -52,16 +53,19 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        for each, handler in old.items():
-            signal.signal(each, handler)
         if first_s is not None and time.monotonic() - first_s <= ECHO_S:
             _ignore_echo(first_s, old)
+        else:
+            for each, handler in old.items():
+                signal.signal(each, handler)
 
 
 def _ignore_echo(first_s: float, handlers: dict[signal.Signals, Any]) -> None:
     """Keep the echo from killing a run that has closed its files and is about to exit with 0.
 
-    The first signal after the echo brings the given handler back and is handled by it.
+    The first signal after the echo brings the given handler back and is handled by it.  The
+    interpreter replaces handlers written in Python by the system's when it ends, and the system's
+    would kill: a process that ends during the echo ignores it to the last.
     """
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -69,8 +73,14 @@ def _ignore_echo(first_s: float, handlers: dict[signal.Signals, Any]) -> None:
             signal.signal(number, handlers[signal.Signals(number)])
             signal.raise_signal(number)
 
+    def at_exit() -> None:
+        if time.monotonic() - first_s <= ECHO_S:
+            for each in handlers:
+                signal.signal(each, signal.SIG_IGN)
+
     for each in handlers:
         signal.signal(each, on_signal)
+    atexit.register(at_exit)
 
 
 class RunConsole:

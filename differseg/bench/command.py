@@ -189,7 +189,7 @@ def bench(options: BenchOptions) -> BenchResult:
         versions=f"Python {platform.python_version()}, numpy {np.__version__}, "
         f"OpenCV {_installed('opencv-python-headless', 'opencv-python')}",
         method=f"{options.rounds} processes each, {options.bursts} bursts of {options.frames} "
-        "frames in turn, median of process medians [lowest - highest]",
+        "frames or more in turn, median of process medians [lowest - highest]",
         peers=times,
     )
 

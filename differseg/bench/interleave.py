@@ -7,6 +7,7 @@ outside during a burst, and an allocator that returns memory to the system betwe
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,6 +22,12 @@ from differseg.errors import CheckFailedError
 
 MAX_OUTSIDE_CORES = 0.3
 """A burst during which other processes used more than this many cores is dropped."""
+
+MIN_BURST_S = 0.3
+"""Bursts are at least this long: the system counts its load in ticks of about 0.01 s."""
+
+PAUSE_S = 0.05
+"""Before every burst, for the previous engine's threads to stop spinning."""
 
 ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -140,6 +147,7 @@ class _Burst:
 
 
 def _burst(worker: _Worker, frames: int, process: int) -> _Burst:
+    time.sleep(PAUSE_S)
     busy, start = _busy_s(), time.perf_counter()
     answer = worker.ask(f"burst {frames}")
     wall_s, after = time.perf_counter() - start, _busy_s()
@@ -178,7 +186,7 @@ def measure(
 
     Args:
         peers: Peer name -> command-line arguments of its worker.
-        frames: Frames a burst.
+        frames: Frames a burst, at least; more where they take less than ``MIN_BURST_S``.
         bursts: Bursts a process, taken in turn with the other peers' bursts.
         rounds: Fresh processes per peer.
         threads: Threads of each engine.
@@ -202,12 +210,15 @@ def measure(
             for peer, arguments in peers.items():
                 workers.append(_Worker(peer, arguments, threads, program, environment))
                 times[peer].description = workers[-1].description
+            counts: dict[str, int] = {}
             for worker in workers:
-                worker.ask(f"burst {max(3, frames // 4)}")  # warm-up, not counted
+                warm_up = worker.ask(f"burst {max(3, frames // 4)}")  # not counted
+                fill = math.ceil(MIN_BURST_S * 1000 / statistics.median(warm_up["ms"]))
+                counts[worker.peer] = max(frames, fill)
             progress(1)
             for turn in range(bursts):
                 for worker in workers if turn % 2 == 0 else workers[::-1]:
-                    taken[worker.peer].append(_burst(worker, frames, number))
+                    taken[worker.peer].append(_burst(worker, counts[worker.peer], number))
                 progress(1)
             for worker in workers:
                 into = times[worker.peer]

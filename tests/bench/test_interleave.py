@@ -54,10 +54,17 @@ def test_medians_of_fresh_processes(fake_worker, monkeypatch):
     assert sum(steps) == 2 * (3 + 1)
     assert times["slow"].medians_ms == [8.0, 8.0]
     assert times["fast"].median_ms == 2.0
-    assert len(times["fast"].processes_ms[0]) == 3 * 4, "the warm-up counts"
-    assert times["slow"].stages_ms == {"infer": [8.0] * 24}
+    assert len(times["fast"].processes_ms[0]) == 3 * 150, "the warm-up counts"
+    assert times["slow"].stages_ms == {"infer": [8.0] * 6 * 38}
     assert times["slow"].peak_mib == 5.0
     assert times["slow"].description == "fake slow"
+
+
+def test_bursts_last_long_enough_to_see_load_from_outside(fake_worker, monkeypatch):
+    monkeypatch.setattr(interleave, "_busy_s", lambda: None)
+    times, _ = run({"slow": [], "fast": []}, frames=100, bursts=1, rounds=1)
+    assert len(times["slow"].processes_ms[0]) == 100
+    assert len(times["fast"].processes_ms[0]) == 0.3 / 0.002
 
 
 def test_another_program_in_another_environment(tmp_path):
@@ -83,7 +90,7 @@ def test_disturbed_bursts_are_dropped_and_counted(fake_worker, monkeypatch):
     busy_clock(monkeypatch, [0.0, 60.0, 0.0, 0.0, 0.0, 60.0])
     times, _ = run({"fast": []}, rounds=1)
     assert times["fast"].dropped_bursts == 2
-    assert len(times["fast"].processes_ms[0]) == 4
+    assert len(times["fast"].processes_ms[0]) == 150
     assert not times["fast"].disturbed
 
 

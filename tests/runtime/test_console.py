@@ -74,3 +74,20 @@ def test_a_program_that_made_the_run_can_be_interrupted_after_the_echo():
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def test_echoes_while_the_interpreter_ends_do_not_change_the_exit_status():
+    """The interpreter's end brings the system's handlers back, which would kill."""
+    code = (
+        "import threading; from differseg.runtime.console import stop_on_signals\n"
+        "stop = threading.Event()\n"
+        "with stop_on_signals(stop): print('ready', flush=True); stop.wait(20)\n"
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        deadline_s = time.monotonic() + 0.9
+        while process.poll() is None and time.monotonic() < deadline_s:
+            process.send_signal(number)
+            time.sleep(0.0005)
+        assert process.wait(10) == 0
