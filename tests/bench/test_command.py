@@ -31,7 +31,7 @@ def test_runtime_and_session_of_a_file(
     runtime, session = document["peers"]["runtime"], document["peers"]["session"]
     assert runtime["median_ms"] > 0
     assert session["median_ms"] > 0
-    assert runtime["frames"] + 4 * runtime["dropped_bursts"] in (8, 16)
+    assert runtime["frames"] >= 4
     assert {"register", "infer"} <= set(runtime["stages_p50_ms"])
     assert session["stages_p50_ms"] == {}
     assert "| runtime | differseg runtime, ONNX Runtime" in markdown.read_text()
