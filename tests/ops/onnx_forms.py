@@ -53,12 +53,7 @@ class Calls(nn.Module):
 
 
 def try_form(
-    trials: Sequence[Trial],
-    folder: Path,
-    form: str,
-    measured: Callable[..., None],
-    *,
-    example: Sequence[Trial] | None = None,
+    trials: Sequence[Trial], folder: Path, form: str, measured: Callable[..., None]
 ) -> None:
     """Export all trials in one graph, run it, and measure every output against its oracle.
 
@@ -67,20 +62,51 @@ def try_form(
         folder: Where the file goes.
         form: One of ``FORMS``.
         measured: The fixture.
-        example: The same calls on another batch, to trace with a batch that varies.
     """
-    traced = {
-        f"x{index}": tensor
-        for index, tensor in enumerate(t for trial in example or trials for t in trial.inputs)
-    }
+    session = _exported(trials, folder, form, dynamic_batch=False)
+    _run(session, trials, form, measured)
+
+
+def try_form_with_any_batch(
+    trials_of: Callable[[int], Sequence[Trial]],
+    folder: Path,
+    form: str,
+    measured: Callable[..., None],
+) -> None:
+    """Trace with a batch of 2 that varies, then run and measure the file with batches 1 and 3.
+
+    Args:
+        trials_of: Returns the same calls for every batch.
+        folder: Where the file goes.
+        form: One of ``FORMS``.
+        measured: The fixture.
+    """
+    session = _exported(trials_of(2), folder, form, dynamic_batch=True)
+    for batch in (1, 3):
+        _run(session, trials_of(batch), form, measured)
+
+
+def _exported(
+    trials: Sequence[Trial], folder: Path, form: str, *, dynamic_batch: bool
+) -> onnxruntime.InferenceSession:
+    """Export the trials' calls as one graph with inputs x0, x1 ... and open it."""
+    inputs = [tensor for trial in trials for tensor in trial.inputs]
+    named = {f"x{index}": tensor for index, tensor in enumerate(inputs)}
     path = folder / f"{form}.onnx"
-    export_onnx(
-        Calls(trials), traced, path, ops=form, dynamic_batch=example is not None, verify=False
-    )
+    export_onnx(Calls(trials), named, path, ops=form, dynamic_batch=dynamic_batch, verify=False)
     with runnable(path) as file:
-        session = session_of(file)
+        return session_of(file)
+
+
+def _run(
+    session: onnxruntime.InferenceSession,
+    trials: Sequence[Trial],
+    form: str,
+    measured: Callable[..., None],
+) -> None:
+    """Run the trials' inputs through their graph and measure every output."""
     fed = [tensor.numpy() for trial in trials for tensor in trial.inputs]
-    outputs = session.run(None, dict(zip(traced, fed, strict=True)))
+    outputs = session.run(None, {f"x{index}": array for index, array in enumerate(fed)})
     for trial, y in zip(trials, outputs, strict=True):
         dtype = trial.inputs[0].dtype
         measured(

@@ -11,7 +11,7 @@ import pytest
 import torch
 import wavelet_oracle as oracle
 from maps_under_test import EVEN_ODD_PRIME_POWER, random_map, real_map
-from onnx_forms import FORMS, Trial, try_form
+from onnx_forms import FORMS, Trial, try_form, try_form_with_any_batch
 from operator_networks import Apply
 from torch import Tensor
 
@@ -48,19 +48,19 @@ def test_portable(
     try_form(trials, tmp_path, "portable", measured)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_with_a_batch_that_varies(
-    form: str, tmp_path: Path, measured: Callable[..., None]
+    form: str, dtype: torch.dtype, tmp_path: Path, measured: Callable[..., None]
 ) -> None:
-    example, trials = (
-        [
+    def trials(batch: int) -> list[Trial]:
+        return [
             trial
             for bank, mode in [("haar", "zero"), ("db2", "symmetric"), ("db2", "periodization")]
-            for trial in _trials(random_map((20, 23), batch=batch), bank, mode)
+            for trial in _trials(random_map((20, 23), batch=batch, dtype=dtype), bank, mode)
         ]
-        for batch in (2, 3)
-    )
-    try_form(trials, tmp_path, form, measured, example=example)
+
+    try_form_with_any_batch(trials, tmp_path, form, measured)
 
 
 def test_maps_smaller_than_the_filter(tmp_path: Path, measured: Callable[..., None]) -> None:
