@@ -12,9 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -22,15 +21,17 @@ from rich.table import Table
 
 from differseg.errors import InputError
 from differseg.export import rtx
-from differseg.export.graph_view import GraphView, opset_of, shape_of
-from differseg.export.lint import levels_by_target, lint
-from differseg.export.lint_rules import Level
-from differseg.export.modelfile import PROTOBUF_LIMIT, read_model
 from differseg.export.targets import DEFAULT_TARGET, TARGETS, Target, find_target
-from differseg.export.verdict import Verdict
+from differseg.extras import naming_the_extra
 from differseg.options import option, parse
 
-_MAX_BATCH = 4
+if TYPE_CHECKING:  # at run time only where they are used: --help needs no onnx package
+    import onnx
+
+    from differseg.export.lint_rules import Level
+    from differseg.export.profiles import Shapes
+    from differseg.export.verdict import Verdict
+
 _WORDS: dict[Level, str] = {
     "yes": "[green]supported[/]",
     "condition": "[yellow]condition[/]",
@@ -57,6 +58,10 @@ class CheckOptions:
     plugin: tuple[Path, ...] = option((), metavar="LIB.so")
     """With --real: a TensorRT plugin library to load first, which runs on this machine (may be
     repeated)."""
+    shapes: tuple[str, ...] = option((), metavar="NAME:1x3x240x320")
+    """With --real: the shape of a dynamic input, or the numbers of an input that a shape is made
+    of, as of trtexec (may be repeated). By default a free first axis is 1 to 4, any other 256 to
+    512."""
     json: bool = False
     """Print the whole report as one JSON document on the last line."""
 
@@ -123,6 +128,7 @@ def check(
     target: str = DEFAULT_TARGET,
     real: bool = False,
     plugins: Sequence[Path | str] = (),
+    shapes: Shapes | None = None,
 ) -> CheckReport:
     """Hold an ONNX file against a target.
 
@@ -131,17 +137,26 @@ def check(
         target: A name of :data:`differseg.export.targets.TARGETS`.
         real: Also run NVIDIA's parser and builder.
         plugins: TensorRT plugin libraries that these load first; they run on this machine.
+        shapes: Input name -> its shape for these, or the numbers of an input that a shape is made
+            of.
 
     Raises:
-        InputError: There is no such target, or a plugin library is given without ``real`` or
-            cannot be loaded.
+        InputError: There is no such target, plugins or shapes are given without ``real``, a
+            library cannot be loaded, or a shape is wrong or wanting.
         ModelFileError: The file is missing, empty, truncated or not ONNX.
-        MissingComponentError: ``real``, and NVIDIA's package is not installed.
+        MissingComponentError: The onnx package is not installed, or, for ``real``, NVIDIA's.
     """
+    with naming_the_extra("check"):
+        from differseg.export.graph_view import GraphView, opset_of
+        from differseg.export.lint import levels_by_target, lint
+        from differseg.export.modelfile import read_model
+        from differseg.export.profiles import choose_profiles
     if plugins and not real:
         raise InputError(
             f"{plugins[0]}: only NVIDIA's own parser and builder load a plugin library; add --real"
         )
+    if shapes and not real:
+        raise InputError("--shapes is for NVIDIA's own parser and builder; add --real")
     chosen, model = find_target(target), read_model(path)
     if real:
         rtx.find_libraries()
@@ -149,7 +164,7 @@ def check(
     verdicts = lint(model, chosen, view)
     findings = tuple(v for v in verdicts if not v.op)
     nodes = tuple(v for v in verdicts if v.op)
-    profiles = _profiles(model) if real else None
+    profiles = choose_profiles(model, shapes or {}) if real else {}
     targets, opset, checker = (
         levels_by_target(model, view),
         opset_of(model),
@@ -164,31 +179,23 @@ def check(
         findings=findings,
         nodes=nodes,
         targets=targets,
-        rtx=rtx.build(path, profiles=profiles, plugins=plugins) if real else None,
+        rtx=rtx.build(path, profiles=profiles, values=shapes or {}, plugins=plugins)
+        if real
+        else None,
     )
 
 
 def _checker(model: onnx.ModelProto, path: Path) -> str:
     """Return the first line of what ONNX's checker objects to, empty when it does not."""
+    import onnx
+
+    from differseg.export.modelfile import PROTOBUF_LIMIT
+
     try:
         onnx.checker.check_model(str(path) if path.stat().st_size < PROTOBUF_LIMIT else model)
     except onnx.checker.ValidationError as error:
         return next(iter(str(error).splitlines()), "the graph is not valid")
     return ""
-
-
-def _profiles(model: onnx.ModelProto) -> dict[str, list[list[int]]]:
-    """Return min, opt and max shapes of the dynamic inputs: each dynamic axis from 1 to 4."""
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    profiles = {}
-    for info in model.graph.input:
-        shape = shape_of(info)
-        if info.name not in initializers and any(isinstance(extent, str) for extent in shape):
-            profiles[info.name] = [
-                [size if isinstance(extent, str) else extent for extent in shape]
-                for size in (1, 1, _MAX_BATCH)
-            ]
-    return profiles
 
 
 def _grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, Level, str, str], str]:
@@ -256,6 +263,8 @@ def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
     else:
         console.print(f"{label}: [red]{report.status}[/]", highlight=False)
         lines = [*report.plugin_errors, *map(str, report.errors)] or [report.reason]
+    if report.passed and report.profiles:
+        lines.append(f"sizes: {report.sizes}; others with --shapes NAME:1x3x240x320")
     lines += dict.fromkeys(line for line in report.log if line.startswith("warning"))
     for line in lines:
         console.print(f"  {escape(' '.join(line.split()))}", highlight=False, soft_wrap=True)
@@ -264,7 +273,11 @@ def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns 0 when the target accepts the file, 1 otherwise."""
     options = parse(CheckOptions, argv, "differseg check")
-    report = check(options.model, options.target, options.real, options.plugin)
+    with naming_the_extra("differseg check"):
+        from differseg.export.profiles import read_shapes
+
+        shapes = read_shapes(options.shapes)
+    report = check(options.model, options.target, options.real, options.plugin, shapes)
     print_report(report, Console())
     if options.json:
         print(json.dumps(report.to_plain()))

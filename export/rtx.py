@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ class RtxReport:
         memory: ``weights``, ``scratch`` and ``activation`` bytes as the builder reports them.
         parse_s, build_s: Seconds spent.
         log: Warnings and errors of the library.
+        profiles: Min, opt and max shapes that the dynamic inputs were given.
     """
 
     status: Status
@@ -89,6 +90,7 @@ class RtxReport:
     parse_s: float = 0.0
     build_s: float = 0.0
     log: tuple[str, ...] = ()
+    profiles: Profiles = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -99,6 +101,15 @@ class RtxReport:
     def plugin_errors(self) -> tuple[str, ...]:
         """What differseg's own plugins object to."""
         return _plugin_errors(self.log)
+
+    @property
+    def sizes(self) -> str:
+        """The profiles for people: ``x 1x3x256x256 to 4x3x512x512``."""
+        spans = []
+        for name, shapes in self.profiles.items():
+            least, most = ("x".join(map(str, shape)) for shape in (shapes[0], shapes[-1]))
+            spans.append(f"{name} {least}" + ("" if least == most else f" to {most}"))
+        return ", ".join(spans)
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,7 @@ def build(
     path: Path | str,
     *,
     profiles: Profiles | None = None,
+    values: Mapping[str, Sequence[int]] | None = None,
     plugins: Sequence[Path | str] = (),
     threads: int | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -155,13 +167,15 @@ def build(
     Args:
         path: The ONNX file.
         profiles: Min, opt and max shape of every dynamic input.
+        values: The numbers of every input that the graph makes a shape of.
         plugins: TensorRT plugin libraries to load first.  They are code that runs on this
             machine, in the child process: name only those that you trust.
         threads: Threads of the builder; its own choice by default.
         timeout_s: Limit for the child process, seconds.
 
     Raises:
-        InputError: There is no such file, or a plugin library cannot be loaded.
+        InputError: There is no such file, a plugin library cannot be loaded, or the numbers of an
+            input are needed and not given.
         MissingComponentError: The package is not installed, its process does not start, or it is
             a version whose binary interface does not pass the self-test.
     """
@@ -174,6 +188,7 @@ def build(
         "parser": str(libraries.parser),
         "model": str(model.resolve()),
         "profiles": {name: [list(s) for s in shapes] for name, shapes in (profiles or {}).items()},
+        "values": {name: list(numbers) for name, numbers in (values or {}).items()},
         "plugins": [str(Path(plugin).resolve()) for plugin in plugins],
         "threads": threads,
     }
@@ -189,6 +204,10 @@ def build(
             f"{libraries.core}: differseg does not know this version ({report.version}) and its "
             f"self-test failed; install the tested one: {_TESTED_PACKAGE}"
         )
+    report = replace(report, profiles=profiles or {})
+    if report.status == "build_failed" and report.profiles:
+        reason = f"{report.reason}; the sizes were {report.sizes}, give others with --shapes"
+        return replace(report, reason=reason)
     return report
 
 
@@ -208,6 +227,9 @@ def _is_elf(path: Path) -> bool:
         return file.read(4) == b"\x7fELF"
 
 
+_PROBE_INPUT = {"name": "x", "shape": [-1, 3, 4, 4], "dtype": "float32", "makes_shape": False}
+
+
 @functools.cache
 def _passes_self_test(libraries: Libraries) -> bool:
     """Whether the library's binary interface is the one that we call.
@@ -224,7 +246,7 @@ def _passes_self_test(libraries: Libraries) -> bool:
     kinds = report.layer_types
     return (
         report.passed
-        and report.inputs == ({"name": "x", "shape": [-1, 3, 4, 4], "dtype": "float32"},)
+        and report.inputs == (_PROBE_INPUT,)
         and report.outputs == ({"name": "y", "shape": [-1, 3, 4, 4], "dtype": "float16"},)
         and (kinds.get("activation"), kinds.get("unary"), kinds.get("cast")) == (2, 1, 1)
         and report.engine_bytes > 500
@@ -313,7 +335,7 @@ def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
     """Run one request and turn its facts into a report, whatever happened to the process.
 
     Raises:
-        InputError: A plugin library cannot be loaded.
+        InputError: A plugin library cannot be loaded, or the numbers of an input are needed.
     """
     facts, ending, late = _collect(request, timeout_s)
     status: Any = facts.get("status")
@@ -326,6 +348,13 @@ def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
         raise InputError(
             f"{facts['plugin']}: NVIDIA's parser and builder cannot load this plugin library "
             f"({reason}); build it with: python -m differseg.export.plugin_library"
+        )
+    if status == "values_needed":
+        name, shape = facts["input"]["name"], facts["input"]["shape"] or [1]
+        example = "x".join("8" * abs(shape[0]))
+        raise InputError(
+            f"{request['model']}: the graph makes a shape of the numbers in input {name!r} (axes "
+            f"{shape}), which the builder must know; give them, such as --shapes {name}:{example}"
         )
     errors = tuple(NodeError(**error) for error in facts.get("errors", ()))
     if status != "built" and not reason:

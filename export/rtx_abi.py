@@ -37,10 +37,15 @@ NETWORK: Table = {
     "getOutput": (17, "pi"),
 }
 CONFIG: Table = {"addOptimizationProfile": (23, "ip")}
-PROFILE: Table = {"setDimensions": (2, "bsiD")}
+PROFILE: Table = {"setDimensions": (2, "bsiD"), "setShapeValuesV2": (8, "bsipi")}
 REGISTRY: Table = {"loadLibrary": (6, "ps")}
 MEMORY: Table = {"data": (2, "p"), "size": (3, "z")}
-TENSOR: Table = {"getName": (3, "s"), "getDimensions": (5, "d"), "getType": (6, "i")}
+TENSOR: Table = {
+    "getName": (3, "s"),
+    "getDimensions": (5, "d"),
+    "getType": (6, "i"),
+    "isShapeTensor": (11, "b"),
+}
 LAYER: Table = {"getType": (2, "i")}
 PARSER: Table = {"parseFromFile": (1, "bsi"), "getNbErrors": (3, "i"), "getError": (4, "pi")}
 PARSER_ERROR: Table = {

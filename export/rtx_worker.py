@@ -79,13 +79,17 @@ def _parser_errors(parser: NativeObject) -> list[dict[str, Any]]:
     return errors
 
 
-def _tensor(address: int) -> dict[str, Any]:
-    tensor = NativeObject(address, abi.TENSOR)
+def _tensor(tensor: NativeObject) -> dict[str, Any]:
     return {
         "name": tensor.getName(),
         "shape": tensor.getDimensions().shape(),
         "dtype": abi.name_of(abi.DTYPES, tensor.getType()),
     }
+
+
+def _input(address: int) -> dict[str, Any]:
+    tensor = NativeObject(address, abi.TENSOR)
+    return {**_tensor(tensor), "makes_shape": tensor.isShapeTensor()}
 
 
 def _describe(network: NativeObject) -> dict[str, Any]:
@@ -97,8 +101,11 @@ def _describe(network: NativeObject) -> dict[str, Any]:
     return {
         "layers": sum(kinds.values()),
         "layer_types": dict(kinds.most_common()),
-        "inputs": [_tensor(network.getInput(i)) for i in range(network.getNbInputs())],
-        "outputs": [_tensor(network.getOutput(i)) for i in range(network.getNbOutputs())],
+        "inputs": [_input(network.getInput(i)) for i in range(network.getNbInputs())],
+        "outputs": [
+            _tensor(NativeObject(network.getOutput(i), abi.TENSOR))
+            for i in range(network.getNbOutputs())
+        ],
     }
 
 
@@ -106,20 +113,31 @@ def _add_profile(
     builder: NativeObject,
     config: NativeObject,
     inputs: list[dict[str, Any]],
-    profiles: dict[str, list[list[int]]],
+    request: dict[str, Any],
 ) -> str | None:
-    """Declare min, opt and max shapes of the dynamic inputs; returns what is wrong, if anything."""
-    dynamic = [t for t in inputs if t["shape"] is None or min(t["shape"], default=0) < 0]
-    missing = [t["name"] for t in dynamic if t["name"] not in profiles]
+    """Declare the shapes of dynamic inputs and the numbers of those that shapes are made of.
+
+    Returns:
+        What is wrong, if anything.
+    """
+    profiles, values = request.get("profiles", {}), request.get("values", {})
+    makers = [t["name"] for t in inputs if t["makes_shape"]]
+    dynamic = [t["name"] for t in inputs if t["shape"] is None or min(t["shape"], default=0) < 0]
+    missing = [name for name in dynamic if name not in profiles]
     if missing:
         return f"dynamic input {missing[0]} has no profile of min, opt and max shapes"
-    if not dynamic:
+    if not dynamic and not makers:
         return None
     profile = NativeObject(builder.createOptimizationProfile(), abi.PROFILE)
-    for tensor in dynamic:
-        for which, shape in enumerate(profiles[tensor["name"]]):
-            if not profile.setDimensions(tensor["name"], which, abi.Dims.of(shape)):
-                return f"profile shape {shape} of input {tensor['name']} was refused"
+    for name in dynamic:
+        for which, shape in enumerate(profiles[name]):
+            if not profile.setDimensions(name, which, abi.Dims.of(shape)):
+                return f"profile shape {shape} of input {name} was refused"
+    for name in makers:
+        numbers = (ctypes.c_int64 * len(values[name]))(*values[name])
+        for which in range(3):
+            if not profile.setShapeValuesV2(name, which, numbers, len(numbers)):
+                return f"the numbers {values[name]} of input {name} were refused"
     if config.addOptimizationProfile(profile) < 0:
         return "the optimisation profile was refused"
     return None
@@ -178,9 +196,13 @@ def run(request: dict[str, Any], emit: Emit) -> None:
     facts = _parse(parser, network, request["model"], emit)
     if not facts:
         return
+    for tensor in facts["inputs"]:
+        if tensor["makes_shape"] and tensor["name"] not in request.get("values", {}):
+            emit(status="values_needed", input=tensor)
+            return
     emit(stage="build")
     config = NativeObject(builder.createBuilderConfig(), abi.CONFIG)
-    problem = _add_profile(builder, config, facts["inputs"], request.get("profiles", {}))
+    problem = _add_profile(builder, config, facts["inputs"], request)
     if problem:
         emit(status="build_failed", reason=problem)
         return

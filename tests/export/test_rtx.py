@@ -30,7 +30,8 @@ def test_a_small_graph_is_built(saved):
     assert report.passed, report.reason
     assert report.version.count(".") == 2
     assert report.layer_types == {"activation": 1}
-    assert report.inputs[0] == {"name": "x", "shape": [1, 4, 8, 8], "dtype": "float32"}
+    (x,) = report.inputs
+    assert x == {"name": "x", "shape": [1, 4, 8, 8], "dtype": "float32", "makes_shape": False}
     assert report.engine_bytes > 500
     assert "scratch" in report.memory
 
