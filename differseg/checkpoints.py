@@ -25,7 +25,8 @@ from differseg.checkpoint_files import metadata_of, read_tensors
 from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
-from differseg.models.registry import create_model, shipped_weights
+from differseg.models.registry import create_model
+from differseg.models.system import shipped_weights
 from differseg.provenance import TrainingRecord
 from differseg.schema import from_plain, parse_json, to_plain
 

@@ -12,8 +12,9 @@ from differseg.errors import InputError
 from differseg.export.modelfile import sha256_of
 from differseg.manifest import ThermalPolicy, WeightsRecord
 from differseg.models.deployment import DeploymentModule
-from differseg.models.registry import LARGEST_PX, create_model, shipped_weights
+from differseg.models.registry import create_model
 from differseg.models.spec import ModelSpec
+from differseg.models.system import LARGEST_PX, shipped_weights
 
 RANDOM_SEED = 0
 """Seed of the weights of a network that has no trained ones."""

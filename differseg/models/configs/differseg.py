@@ -1,0 +1,118 @@
+"""DifferSeg's settings and named configurations."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec, Task
+from differseg.models.system import (
+    LARGEST_PX,
+    WIDEST,
+    ModelInfo,
+    System,
+    check_choice,
+    integers,
+    plain,
+)
+
+Backbone = Literal["edge", "hiera_t", "hiera_s", "hiera_b_plus", "hiera_l"]
+Adapter = Literal["linear", "fft"]
+
+
+@dataclass(frozen=True)
+class DifferSegConfig:
+    """What ``create_model`` accepts; values left at None follow from task and backbone."""
+
+    task: Task = "rgbt"
+    """Modalities: rgb, rgbd (depth), rgbt (thermal) or video (optical flow)."""
+    backbone: Backbone = "hiera_l"
+    """Image trunk; ``edge`` is ours, the others are SAM 2's and need timm."""
+    adapter: Adapter | None = None
+    """Adapter in front of every Hiera block; the authors use fft for rgbt, linear otherwise."""
+    widths: tuple[int, int, int, int] | None = None
+    """Decoder widths at strides 4, 8, 16 and 32; multiples of 8."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width that the configuration is made for, in pixels."""
+
+
+def _entry(
+    name: str, summary: str, backbone: Backbone, task: Task, params: int, gmacs: float
+) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        system="differseg",
+        task=task,
+        summary=summary,
+        inputs=tuple(modality.name for modality in MODALITIES[task]),
+        size_hw=_DEFAULTS[backbone].size_hw,
+        params=params,
+        gmacs=gmacs,
+        config={"task": task, "backbone": backbone},
+    )
+
+
+@dataclass(frozen=True)
+class _BackboneDefaults:
+    widths: tuple[int, int, int, int]
+    size_hw: tuple[int, int]
+
+
+_AUTHORS_WIDTHS = (64, 128, 256, 512)
+_DEFAULTS: dict[Backbone, _BackboneDefaults] = {
+    "edge": _BackboneDefaults((16, 24, 40, 56), (480, 640)),
+    "hiera_t": _BackboneDefaults((32, 64, 128, 256), (448, 448)),
+    "hiera_s": _BackboneDefaults(_AUTHORS_WIDTHS, (448, 448)),
+    "hiera_b_plus": _BackboneDefaults(_AUTHORS_WIDTHS, (448, 448)),
+    "hiera_l": _BackboneDefaults(_AUTHORS_WIDTHS, (512, 512)),
+}
+
+_MODELS = (
+    _entry("differseg-edge", "RGB and thermal on edge devices", "edge", "rgbt", 1_594_211, 3.48),
+    _entry("differseg-rgb-edge", "RGB alone on edge devices", "edge", "rgb", 1_173_735, 1.86),
+    _entry("differseg-rgbd-edge", "RGB and depth on edge devices", "edge", "rgbd", 1_594_211, 3.48),
+    _entry(
+        "differseg-video-edge", "RGB and flow on edge devices", "edge", "video", 1_594_499, 3.51
+    ),
+    _entry("differseg-rgb", "the authors' RGB network", "hiera_l", "rgb", 277_241_716, 270.6),
+    _entry("differseg-rgbd", "the authors' RGB-D network", "hiera_l", "rgbd", 303_372_072, 536.8),
+    _entry("differseg-rgbt", "the authors' RGB-T network", "hiera_l", "rgbt", 305_932_872, 543.8),
+    _entry("differseg-video", "the authors' video network", "hiera_l", "video", 303_372_072, 536.8),
+)
+
+
+def _resolve(name: str, settings: DifferSegConfig) -> tuple[ModelSpec, DifferSegConfig]:
+    """Check a configuration, fill in what follows from it, and describe the network."""
+    check_choice(name, "task", settings.task, get_args(Task))
+    check_choice(name, "backbone", settings.backbone, get_args(Backbone))
+    defaults = _DEFAULTS[settings.backbone]
+    if settings.backbone == "edge":
+        check_choice(name, "adapter", settings.adapter, (None,))
+        adapter = None
+    else:
+        adapter = settings.adapter or ("fft" if settings.task == "rgbt" else "linear")
+        check_choice(name, "adapter", adapter, get_args(Adapter))
+    settings = dataclasses.replace(
+        settings,
+        adapter=adapter,
+        widths=integers(
+            name, "widths", settings.widths or defaults.widths, 4, multiple=8, most=WIDEST
+        ),
+        size_hw=integers(
+            name, "size_hw", settings.size_hw or defaults.size_hw, 2, multiple=32, most=LARGEST_PX
+        ),
+    )
+    spec = ModelSpec(
+        name=name,
+        system="differseg",
+        task=settings.task,
+        modalities=MODALITIES[settings.task],
+        classes=BINARY_CLASSES,
+        size_hw=settings.size_hw,  # type: ignore[arg-type]
+        config=plain(settings),
+    )
+    return spec, settings
+
+
+DIFFERSEG = System("differseg", DifferSegConfig, _MODELS, _resolve)
