@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from differseg.errors import InputError, MissingComponentError
+from differseg.errors import InputError
+from differseg.extras import naming_the_extra
 from differseg.options import run_main
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -22,11 +23,6 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("differseg.doctor", "say what is installed and what would be used"),
 }
 """Verb -> (module, one line for the help page)."""
-
-_EXTRAS = {
-    "torch": "export", "onnx": "export", "onnxscript": "export", "safetensors": "export",
-    "cv2": "runtime", "onnxruntime": "runtime", "timm": "timm", "torchvision": "timm",
-}  # fmt: skip
 
 
 def help_text() -> str:
@@ -52,16 +48,8 @@ def _main(argv: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"verbs: {', '.join(VERBS)}"
         raise InputError(f"differseg: there is no verb '{verb}'; {hint}")
-    try:
+    with naming_the_extra(f"differseg {verb}"):  # also of what only a part of its work needs
         return int(import_module(VERBS[verb][0]).main(arguments[1:]))
-    except ModuleNotFoundError as error:  # also one that only a part of the verb's work needs
-        extra = _EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
-            raise
-        raise MissingComponentError(
-            f"differseg {verb} needs the package '{error.name}', which is not installed; "
-            f"install it with: pip install 'differseg[{extra}]'"
-        ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:

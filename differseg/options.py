@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from differseg.errors import DifferSegError, InputError
+from differseg.extras import naming_the_extra
 
 T = TypeVar("T")
 
@@ -159,7 +160,8 @@ def run_main(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | 
     that failed.
     """
     try:
-        return main(argv)
+        with naming_the_extra("this command"):
+            return main(argv)
     except DifferSegError as error:
         text = " ".join(str(error).split())
         print(f"error[{error.code}]: {text}", file=sys.stderr)

@@ -28,9 +28,8 @@ from differseg.options import option, parse
 if TYPE_CHECKING:  # at run time only where they are used: --help needs no onnx package
     import onnx
 
-    from differseg.export.lint_rules import Level
     from differseg.export.profiles import Shapes
-    from differseg.export.verdict import Verdict
+    from differseg.export.verdict import Level, Verdict
 
 _WORDS: dict[Level, str] = {
     "yes": "[green]supported[/]",
@@ -146,7 +145,7 @@ def check(
         ModelFileError: The file is missing, empty, truncated or not ONNX.
         MissingComponentError: The onnx package is not installed, or, for ``real``, NVIDIA's.
     """
-    with naming_the_extra("check"):
+    with naming_the_extra("differseg check"):
         from differseg.export.graph_view import GraphView, opset_of
         from differseg.export.lint import levels_by_target, lint
         from differseg.export.modelfile import read_model
@@ -273,10 +272,9 @@ def _print_rtx(report: rtx.RtxReport, console: Console) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns 0 when the target accepts the file, 1 otherwise."""
     options = parse(CheckOptions, argv, "differseg check")
-    with naming_the_extra("differseg check"):
-        from differseg.export.profiles import read_shapes
+    from differseg.export.profiles import read_shapes
 
-        shapes = read_shapes(options.shapes)
+    shapes = read_shapes(options.shapes)
     report = check(options.model, options.target, options.real, options.plugin, shapes)
     print_report(report, Console())
     if options.json:

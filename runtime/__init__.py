@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from differseg.extras import naming_the_extra
+
 if TYPE_CHECKING:
     from differseg.runtime.registration import Registration as Registration
     from differseg.runtime.segmenter import Result as Result
@@ -27,7 +29,8 @@ __all__ = ["Registration", "Result", "Segmenter", "ThermalMapper"]
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        with naming_the_extra(f"{__name__}.{name}"):
+            return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 

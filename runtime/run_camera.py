@@ -338,9 +338,9 @@ def _advice(summary: RunSummary, options: RunOptions) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 also after SIGINT or SIGTERM)."""
+    options = parse(RunOptions, argv, "differseg run")
     from differseg.runtime.console import RunConsole, stop_on_signals
 
-    options = parse(RunOptions, argv, "differseg run")
     logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
     stop = threading.Event()
     try:

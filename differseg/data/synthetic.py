@@ -17,7 +17,14 @@ Command line: ``python -m differseg.data.synthetic --grid OUT.png`` or ``--sessi
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
+
+if __name__ == "__main__":
+    # Ahead of the imports: one that is not installed is one line, as of every command.
+    from differseg.options import run_main
+
+    sys.exit(run_main(lambda argv: import_module("differseg.data.synthetic_session").main(argv)))
 
 import cv2
 import numpy as np
@@ -157,10 +164,3 @@ def _check(
             )
     if not fps > 0:
         raise InputError(f"SyntheticScene: fps {fps} is not above 0; use for example 30")
-
-
-if __name__ == "__main__":
-    from differseg.data.synthetic_session import main
-    from differseg.options import run_main
-
-    sys.exit(run_main(main))
