@@ -1,8 +1,4 @@
-"""State-dict names of published checkpoints for our names, one function per publisher.
-
-Each function takes one of our keys and returns the publisher's; ``{published(k): k for k in keys}``
-is the way back.  Every pair of names is one to one.  Standard library only.
-"""
+"""DifferSeg's and SAM 2's names of our entries."""
 
 from __future__ import annotations
 
