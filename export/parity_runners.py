@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from differseg.errors import InputError, MissingComponentError, ModelFileError
+from differseg.errors import DifferSegError, InputError, MissingComponentError, ModelFileError
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.parity_result import Side
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
@@ -91,7 +91,10 @@ class OnnxRunner:
         from differseg.runtime.model_file import import_onnxruntime
 
         with _runnable(path) as file:
-            self._backend = OnnxRuntimeBackend(file, threads=threads)
+            try:
+                self._backend = OnnxRuntimeBackend(file, threads=threads)
+            except DifferSegError as error:  # of the user's file, not of the temporary one
+                raise type(error)(str(error).replace(str(file), str(path))) from None
         self.manifest: Manifest = self._backend.manifest
         self.inputs = self.manifest.inputs
         self._output = self.manifest.outputs[0].name

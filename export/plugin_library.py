@@ -12,8 +12,10 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -63,18 +65,20 @@ class Headers:
 
 
 def find_nvcc() -> str:
-    """Find nvcc, on the path or where the CUDA toolkit's packages put it.
+    """Find nvcc: on the path, in ``$CUDA_HOME``, in the system's toolkit or in Python's packages.
 
     Raises:
         MissingComponentError: There is no nvcc, or no host compiler beside it.
     """
     home = os.environ.get("CUDA_HOME")
-    places = os.pathsep.join([f"{home}/bin", CUDA_BIN] if home else [CUDA_BIN])
-    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path=places)
+    packages = Path(sysconfig.get_path("purelib"), "nvidia").glob("*/bin")
+    places = [*([f"{home}/bin"] if home else []), CUDA_BIN, *map(str, sorted(packages))]
+    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path=os.pathsep.join(places))
     if nvcc is None:
         raise MissingComponentError(
             "nvcc is not installed, or neither on the path nor in /usr/local/cuda/bin; install "
-            "the CUDA toolkit (on a Jetson: sudo apt install nvidia-jetpack) or set CUDA_HOME"
+            "the CUDA toolkit (on a Jetson: sudo apt install nvidia-jetpack; without root: pip "
+            "install nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl) or set CUDA_HOME"
         )
     if shutil.which("g++") is None:
         raise MissingComponentError(
@@ -104,7 +108,7 @@ def find_headers(root: Path | str | None = None) -> Headers:
             if version[0] < _FIRST_TENSORRT:
                 raise MissingComponentError(
                     f"{folder}: these are the headers of TensorRT {version[0]}.{version[1]}, the "
-                    "plugins need 10.0 or later; export with --ops portable for older ones"
+                    "plugins need 10.1 or later; export with --ops portable for older ones"
                 )
             return Headers(folder, version)
     raise MissingComponentError(
@@ -119,6 +123,7 @@ def choose_architectures(nvcc: str, wanted: Sequence[str] = ()) -> tuple[str, ..
 
     Raises:
         InputError: A wanted one is not known to nvcc.
+        MissingComponentError: None is wanted, and nvcc knows none of ours.
     """
     known = re.findall(r"sm_(\d+)", _output([nvcc, "--list-gpu-code"]))
     unknown = [name for name in wanted if name not in known]
@@ -127,7 +132,13 @@ def choose_architectures(nvcc: str, wanted: Sequence[str] = ()) -> tuple[str, ..
             f"--arch {unknown[0]}: this nvcc ({nvcc}) builds for {', '.join(known) or 'none'}; "
             "choose of these, or install another CUDA toolkit"
         )
-    return tuple(wanted) or tuple(name for name in ARCHITECTURES if name in known)
+    chosen = tuple(wanted) or tuple(name for name in ARCHITECTURES if name in known)
+    if not chosen:
+        raise MissingComponentError(
+            f"{nvcc}: it builds for {', '.join(known) or 'no GPU'}, expected one of "
+            f"{', '.join(ARCHITECTURES)}; install a CUDA toolkit (11.4 or later)"
+        )
+    return chosen
 
 
 def build_library(
@@ -154,7 +165,10 @@ def build_library(
         InputError: An unknown GPU, or the file cannot be written.
         MissingComponentError: A compiler or the headers are missing, or the compiler fails.
     """
-    nvcc, output = find_nvcc(), Path(output)
+    output = Path(output)
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder; name the file to write, such as {output}/lib.so")
+    nvcc = find_nvcc()
     gpus = choose_architectures(nvcc, architectures)
     say(f"nvcc: {nvcc}; GPUs: {' '.join(gpus)}")
     include: tuple[str, ...] = ()
@@ -227,10 +241,18 @@ def _output(command: Sequence[str]) -> str:
     )
     if done.returncode == 0:
         return done.stdout
+    name = Path(command[0]).name
+    inner = re.search(r"died due to signal (\d+)", done.stdout)  # a compiler that nvcc started
+    ended_by = -done.returncode if done.returncode < 0 else int(inner[1]) if inner else 0
+    if ended_by:
+        raise MissingComponentError(
+            f"{name} was ended by {signal.Signals(ended_by).name}, as where memory runs out; free "
+            "some, or build for one GPU, such as --arch 87"
+        )
     lines = [" ".join(line.split()) for line in done.stdout.splitlines() if line.strip()]
     first = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
     raise MissingComponentError(
-        f"{Path(command[0]).name} failed with exit status {done.returncode}: {first:.300}; "
+        f"{name} failed with exit status {done.returncode}: {first:.300}; "
         "install a CUDA toolkit (11.4 or later) and a g++ that go together"
     )
 

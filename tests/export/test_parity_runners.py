@@ -92,6 +92,15 @@ def test_plugin_nodes_run_by_their_definitions(model_file: Path, tmp_path: Path)
         OnnxRuntimeBackend(path)
 
 
+def test_an_error_about_plugin_nodes_names_the_users_file(model_file: Path, tmp_path: Path) -> None:
+    module, path = Blurred(), tmp_path / "plugin.onnx"
+    example = module.network.raw_inputs_example(SIZE_HW)
+    export_onnx(module, example, path, ops="plugin", verify=False)
+    with pytest.raises(ModelFileError, match="holds no differseg manifest") as caught:
+        parity(model_file, path)
+    assert str(caught.value).startswith(f"model {path}: ")
+
+
 def test_a_file_without_manifest_is_refused(model_file: Path, tmp_path: Path) -> None:
     model = onnx.load(str(model_file))
     del model.metadata_props[:]

@@ -67,6 +67,12 @@ def test_the_default_gpus_are_those_that_nvcc_knows(tools):
         building.choose_architectures(nvcc, ["120"])
 
 
+def test_a_compiler_that_knows_no_gpu_of_ours_is_named(tools):
+    nvcc = tools("echo sm_35; echo sm_50")
+    with pytest.raises(MissingComponentError, match=r"builds for 35, 50, expected one of 75, 80"):
+        building.choose_architectures(nvcc)
+
+
 def test_cmake_builds_for_the_same_gpus():
     text = (building.SOURCES / "CMakeLists.txt").read_text(encoding="utf-8")
     (wanted,) = re.findall(r"set\(wanted ([\d ]+)\)", text)
@@ -79,6 +85,20 @@ def test_a_missing_compiler_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(building, "CUDA_BIN", str(tmp_path))
     with pytest.raises(MissingComponentError, match=r"nvcc is not installed.*install the CUDA"):
         building.find_nvcc()
+
+
+def test_a_compiler_among_pythons_packages_is_found(tmp_path, monkeypatch):
+    """As pip installs nvidia-cuda-nvcc; the tests that compile and the builder find the same."""
+    nvcc = tmp_path / "nvidia" / "cu13" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    for tool in (nvcc, tmp_path / "g++"):
+        tool.write_text("#!/bin/sh\n")
+        tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setattr(building, "CUDA_BIN", str(tmp_path))
+    monkeypatch.setattr(building.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert building.find_nvcc() == str(nvcc)
 
 
 def test_a_missing_host_compiler_is_named(tools, tmp_path):
@@ -120,6 +140,23 @@ def test_a_failing_compiler_is_one_line_and_leaves_nothing(tools, headers, tmp_p
     assert said.err.startswith("error[E_MISSING]: nvcc failed with exit status 2: a.h(3): error:")
     assert len(said.err.splitlines()) == 1
     assert not list(output.parent.iterdir())
+
+
+def test_an_output_that_is_a_folder_is_refused_before_the_work(tools, headers, tmp_path):
+    tools(f"echo sm_87; touch {tmp_path}/ran")
+    with pytest.raises(InputError, match=r"is a folder; name the file to write, such as .*lib\.so"):
+        building.build_library(tmp_path, tensorrt_root=headers("10.3"))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "end", ["kill -9 $$", "echo \"nvcc error   : 'cicc' died due to signal 9 \"; exit 9"]
+)
+def test_a_compiler_out_of_memory_is_one_line(tools, tmp_path, capsys, end):
+    tools(f"case $1 in --list*) echo sm_87;; *) {end};; esac")
+    assert run_main(building.main, ["-o", str(tmp_path / "lib.so"), "--kernels-only"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "nvcc was ended by SIGKILL, as where memory runs out; free some, or build for" in line
 
 
 def test_an_output_that_cannot_be_written_is_refused(tools, headers, tmp_path):
