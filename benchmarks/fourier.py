@@ -37,7 +37,7 @@ from rich.table import Column, Table
 from torch import Tensor, nn
 
 from differseg.bench.command import _cpu_name
-from differseg.bench.interleave import ENVIRONMENT, PeerTimes, measure
+from differseg.bench.interleave import ENVIRONMENT, PeerTimes, check_counts, measure
 from differseg.export import export_onnx
 from differseg.export.lowering.fourier_plan import irfft2_plan, rfft2_plan
 from differseg.ops.fourier import irfft2, rfft2
@@ -69,6 +69,11 @@ class FourierOptions:
     """Leave out the DFT operator, which takes most of the time."""
     json: bool = False
     """Print one JSON document as the last line."""
+
+    def __post_init__(self) -> None:
+        check_counts(
+            threads=self.threads, frames=self.frames, bursts=self.bursts, rounds=self.rounds
+        )
 
 
 class TorchPair(nn.Module):

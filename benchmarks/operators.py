@@ -25,7 +25,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from differseg.bench.command import _cpu_name
-from differseg.bench.interleave import ENVIRONMENT, measure
+from differseg.bench.interleave import ENVIRONMENT, check_counts, measure
 from differseg.export import export_onnx
 from differseg.options import parse, run_main
 
@@ -47,6 +47,11 @@ class OperatorsOptions:
     """Fresh processes of each engine."""
     json: bool = False
     """Print one JSON document as the last line."""
+
+    def __post_init__(self) -> None:
+        check_counts(
+            threads=self.threads, frames=self.frames, bursts=self.bursts, rounds=self.rounds
+        )
 
 
 def measure_operator(name: str, options: OperatorsOptions, folder: Path) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from differseg.bench.command import _cpu_name
-from differseg.bench.interleave import ENVIRONMENT, PeerTimes, measure
+from differseg.bench.interleave import ENVIRONMENT, PeerTimes, check_counts, measure
 from differseg.export import export_onnx
 from differseg.options import parse, run_main
 
@@ -71,6 +71,10 @@ class ReassemblyOptions:
     """Fresh processes of each engine."""
     json: bool = False
     """Print one JSON document as the last line."""
+
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        check_counts(**{name: value for name, value in counts.items() if type(value) is int})
 
 
 def write_engines(

@@ -18,6 +18,15 @@ def expected_modules():
             yield f"{imported_as}/{path.relative_to(ROOT / folder).as_posix()}"
 
 
+def expected_plugin_sources():
+    kinds = {".cu", ".cuh", ".cpp", ".h", ".map", ".txt", ".md"}
+    return {
+        f"differseg/export/plugins/{path.name}"
+        for path in (ROOT / "export" / "plugins").iterdir()
+        if path.suffix in kinds
+    }
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_every_module_and_imports_without_the_checkout(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
@@ -26,6 +35,8 @@ def test_the_wheel_holds_every_module_and_imports_without_the_checkout(tmp_path)
     names = set(zipfile.ZipFile(wheel).namelist())
     assert not [name for name in expected_modules() if name not in names]
     assert {"differseg/py.typed", "differseg/weights/differseg-edge.safetensors"} <= names
+    assert len(expected_plugin_sources()) > 30
+    assert expected_plugin_sources() <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "test" in name.split("/")[0]]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from differseg.bench.interleave import MAX_OUTSIDE_CORES, PeerTimes, measure
+from differseg.bench.interleave import MAX_OUTSIDE_CORES, PeerTimes, check_counts, measure
 from differseg.bench.worker import PEERS
 from differseg.errors import InputError
 from differseg.manifest import Manifest
@@ -53,9 +53,9 @@ class BenchOptions:
     """Also write the table to this file, for the docs."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "frames", "bursts", "rounds"):
-            if getattr(self, name) < 1:
-                raise InputError(f"bench: --{name} {getattr(self, name)}: expected 1 or more")
+        check_counts(
+            threads=self.threads, frames=self.frames, bursts=self.bursts, rounds=self.rounds
+        )
         if self.checkpoint is not None and not self.checkpoint.is_file():
             raise InputError(f"bench: --checkpoint {self.checkpoint}: there is no such file")
         if self.markdown is not None and not self.markdown.parent.is_dir():

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from differseg import errors
-from differseg.errors import CheckFailedError
+from differseg.errors import CheckFailedError, InputError
 
 MAX_OUTSIDE_CORES = 0.3
 """A burst during which other processes used more than this many cores is dropped."""
@@ -171,6 +171,17 @@ def _collect(times: PeerTimes, bursts: list[_Burst]) -> None:
                 times.stages_ms.setdefault(name, []).append(value)
 
 
+def check_counts(**counts: int) -> None:
+    """Refuse a count below 1; the names are those of the command line.
+
+    Raises:
+        InputError: One is, and this is its name and value.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"--{name.replace('_', '-')} {count}: expected 1 or more")
+
+
 def measure(
     peers: Mapping[str, Sequence[str]],
     *,
@@ -199,9 +210,11 @@ def measure(
         Peer name -> its times.
 
     Raises:
+        InputError: A count below 1.
         CheckFailedError: A worker ended by itself.
         DifferSegError: A worker refused its arguments, in its own words.
     """
+    check_counts(frames=frames, bursts=bursts, rounds=rounds, threads=threads)
     times = {peer: PeerTimes() for peer in peers}
     taken: dict[str, list[_Burst]] = {peer: [] for peer in peers}
     for number in range(rounds):

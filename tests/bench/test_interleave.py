@@ -75,6 +75,12 @@ def test_another_program_in_another_environment(tmp_path):
     assert times["fast"].median_ms == 2.0
 
 
+@pytest.mark.parametrize("name", ["frames", "bursts", "rounds", "threads"])
+def test_a_count_below_1_is_refused(name):
+    with pytest.raises(InputError, match=f"--{name} 0: expected 1 or more"):
+        run({"fast": []}, **{name: 0})
+
+
 def busy_clock(monkeypatch, seconds_between):
     """Make the machine's busy time jump by these amounts from look to look."""
     steps, total = iter(seconds_between), [0.0]
