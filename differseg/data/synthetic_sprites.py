@@ -154,7 +154,7 @@ class Painter:
         np.multiply(shade, np.array(color, np.float32)[:, None, None], out=part[:3])
         np.minimum(part[:3], 1, out=part[:3])
         part[4] = 1
-        under = self._planes[(slice(None), *window)]
+        under = self._planes[:, window[0], window[1]]
         part -= under
         part *= cover8 * np.float32(1 / 255)
         under += part

@@ -3,7 +3,8 @@
 // A plugin derives from PluginOf<itself> and says four things: its attributes, the shapes that it
 // takes, the shape that it makes, and the kernel to launch.  Every method is noexcept and nothing
 // allocates except create and clone, which return a null pointer when they cannot.  One source
-// serves TensorRT 10.0 to 11.x; the library needs no symbol of libnvinfer.
+// compiles against TensorRT 10.0 to 11.x, whose parsers find the plugins from 10.1 on; the library
+// needs no symbol of libnvinfer.
 #pragma once
 
 #include "attributes.h"
