@@ -16,7 +16,7 @@ rounds them once; nothing constant is left to the graph.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -32,6 +32,8 @@ DOMAIN = "differseg"
 VERSION = 1
 """Version of that domain."""
 
+_KERNEL_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16}
+
 
 @dataclass(frozen=True)
 class Call:
@@ -46,7 +48,7 @@ class Call:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """NumPy type of the first operand, which is the result's too."""
+        """NumPy type of the first operand."""
         assert self.inputs[0].dtype is not None, "the tracer gives every value a type"
         return self.inputs[0].dtype.numpy()
 
@@ -140,6 +142,8 @@ class Lowering(ABC):
     """The node that is rewritten."""
     constant_operands: ClassVar[tuple[int, ...]] = ()
     """Operands whose numbers the rewrite reads."""
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Attribute that is a word to the words that it can be."""
 
     def check(self, call: Call) -> str | None:
         """Return why a node cannot be rewritten, None when it can."""
@@ -153,6 +157,12 @@ class Lowering(ABC):
 
     def kernel_refusal(self, call: Call) -> str | None:
         """Return why the plugin library's kernel cannot take a node, None when it can."""
+        types = {value.dtype for value in call.inputs}
+        if len(types) > 1 or not types <= _KERNEL_TYPES:
+            names = ", ".join(sorted(str(value.dtype) for value in call.inputs))
+            return (
+                f"the kernel takes FLOAT or FLOAT16, the same for every operand, these are {names}"
+            )
         return None
 
     def decisions(self, call: Call) -> list[Decision]:

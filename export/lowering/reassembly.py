@@ -11,6 +11,8 @@ where products need some tens of MB.  Targets that have it take the plugin inste
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import onnx_ir as ir
 
@@ -19,6 +21,7 @@ from differseg.export.lowering.reassembly_plan import Reassembly, Tiling
 from differseg.export.lowering.reassembly_products import by_products
 from differseg.export.lowering.reassembly_shifts import by_shifts
 from differseg.manifest import Decision
+from differseg.ops.reassembly import BORDERS, NORMALIZATIONS
 from differseg.ops.reassembly_forms import log_hamming
 
 
@@ -26,7 +29,7 @@ class LowerReassemble(Lowering):
     """Normalise the kernels, then reassemble ``(N, C, h, w)`` to ``(N, C, s * h, s * w)``."""
 
     op_type = "DiffersegReassemble"
-    plugin = True
+    words: ClassVar = {"border": BORDERS, "normalize": NORMALIZATIONS}
 
     def check(self, call: Call) -> str | None:
         """Refuse sizes that are not numbers, and kernels of another size than the map asks for."""
@@ -48,9 +51,8 @@ class LowerReassemble(Lowering):
             f"reassembly of {channels}x{work.height}x{work.width}, "
             f"kernel {work.kernel_size}, scale {work.scale}"
         )
-        if work.shifts_are_better:
-            reason = f"{work.channels} channels a group are too few for products of matrices"
-            return [Decision(what, "shifted maps", reason)]
+        if work.why_shifts is not None:
+            return [Decision(what, "shifted maps", work.why_shifts)]
         tiling = Tiling.of(work)
         value = f"products of matrices, tiles of {tiling.tile} columns"
         return [Decision(what, value, "fewer passes over the map than one or two a tap")]
@@ -61,7 +63,7 @@ class LowerReassemble(Lowering):
         work = Reassembly.of(call)
         if call.text("normalize") != "none":
             kernels = _normalized(op, kernels, call, work)
-        if work.shifts_are_better:
+        if work.why_shifts is not None:
             return by_shifts(op, x, kernels, work)
         return by_products(op, x, kernels, Tiling.of(work), call.dtype)
 

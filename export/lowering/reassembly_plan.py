@@ -74,18 +74,23 @@ class Reassembly:
         return self.kernel_size // 2 * self.dilation
 
     @property
-    def shifts_are_better(self) -> bool:
-        """Whether a sum of shifted maps beats products of matrices, as measured on a CPU.
+    def why_shifts(self) -> str | None:
+        """Why a sum of shifted maps beats products of matrices, as measured on a CPU; else None.
 
         It passes over the map twice a tap; products pass over it a few times in all, but over the
         kernels as well, and in more steps where a dilation scatters a tile's columns.  Taps that
-        reach over the whole map read little but its border.
+        reach over the whole map read little but its border, and before that the blocks of rows
+        become so low that a step for each costs more than one for each tap.
         """
         if self.scale > 1:
-            return False
+            return None
         few = _FEW_CHANNELS.get(self.kernel_size, 8) * (2 if self.dilation > 1 else 1)
-        wide = 2 * self.reach_px >= min(self.height, self.width) - 1
-        return self.kernel_size == 1 or self.channels <= few or wide
+        if self.kernel_size == 1 or self.channels <= few:
+            return f"{self.channels} channels a group are too few for products of matrices"
+        rows = self.height - 1 - 2 * self.reach_px  # of a block
+        if self.height > self.taps * rows or 2 * self.reach_px >= self.width - 1:
+            return f"taps {self.reach_px} px away leave too little for products of matrices"
+        return None
 
     @property
     def offsets(self) -> Ints:

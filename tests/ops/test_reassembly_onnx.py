@@ -21,6 +21,7 @@ from torch import Tensor
 from differseg.export import export_onnx, rtx
 from differseg.export.lowering.framework import DOMAIN, Call
 from differseg.export.lowering.reassembly import LowerReassemble
+from differseg.export.lowering.reassembly_plan import Reassembly
 from differseg.ops.reassembly import reassemble
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -163,6 +164,34 @@ def test_the_form_is_in_the_manifest(tmp_path: Path) -> None:
     )
     values = {decision.what: decision.value for decision in result.decisions}
     assert values["reassembly of 64x24x24, kernel 5, scale 2"].startswith("products of matrices")
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "kernel_size", "dilation", "shifts"),
+    [
+        ((64, 64), 3, 26, False),
+        ((64, 64), 3, 28, True),
+        ((64, 96), 3, 30, True),
+        ((64, 64), 5, 15, False),
+        ((120, 160), 3, 58, True),
+        ((96, 64), 3, 32, True),
+        ((480, 640), 3, 1, False),
+    ],
+)
+def test_taps_far_away_are_shifted_maps(
+    size_hw: tuple[int, int], kernel_size: int, dilation: int, shifts: bool
+) -> None:
+    work = Reassembly(1, 1, 64, *size_hw, kernel_size, 1, dilation, "zeros")
+    assert (work.why_shifts is not None) == shifts
+
+
+def test_the_manifest_says_why_maps_are_shifted(tmp_path: Path) -> None:
+    x, kernels = torch.zeros(1, 64, 20, 24), torch.zeros(1, 9, 20, 24)
+    call = partial(reassemble, kernel_size=3, dilation=9)
+    inputs = {"x": x, "kernels": kernels}
+    result = export_onnx(Apply(call), inputs, tmp_path / "f.onnx", verify=False)
+    (reason,) = (d.reason for d in result.decisions if d.value == "shifted maps")
+    assert reason == "taps 9 px away leave too little for products of matrices"
 
 
 def test_kernels_of_another_size_are_refused() -> None:
