@@ -2,6 +2,9 @@
 
 Convention: a folded layer computes ``factor * (W x + b - mean) + beta`` with
 ``factor = gamma / sqrt(var + eps)``.  The products are taken in float64 and rounded once.
+
+Folded before our operators are written out, so that every spelling of a graph has the same weights:
+a convolution that stands for an operator takes nothing in.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import onnx_ir as ir
 
 from differseg.errors import InputError
 from differseg.export.naming import is_parameter, mark_parameter, module_path
+from differseg.manifest import Decision
 
 Array = npt.NDArray[Any]
 
@@ -47,6 +51,18 @@ def fold_batchnorm(model: ir.Model) -> tuple[int, int]:
             rewritten += 1
         _replace(model.graph, node, source)
     return folded, rewritten
+
+
+def batchnorm_decisions(folded: int, rewritten: int) -> list[Decision]:
+    """Say for the manifest what :func:`fold_batchnorm` did."""
+    decisions = []
+    if folded:
+        reason = f"{folded} folded into the layer before, one rounding from float64"
+        decisions.append(Decision("batch normalisation", "folded", reason))
+    if rewritten:
+        reason = f"{rewritten} follow no layer that could take them"
+        decisions.append(Decision("batch normalisation", "multiply and add", reason))
+    return decisions
 
 
 def _affine(node: ir.Node) -> tuple[Array, Array]:

@@ -9,6 +9,8 @@ import onnx_ir.passes.common as common
 
 from differseg.errors import InputError
 from differseg.export import naming
+from differseg.export.batchnorm import batchnorm_decisions, fold_batchnorm
+from differseg.export.lowering.constant_calls import fold_calls
 from differseg.export.lowering.spelling import attach_functions, lower, mark_plugins
 from differseg.export.opset import convert_opset
 from differseg.export.simplify import fold_constants, simplify, strip_annotations
@@ -29,13 +31,18 @@ def finish_graph(
         naming.mark_parameter(value)
     scopes = naming.record_scopes(model)
     fold_constants(model)
-    decisions = lower(model, ops)
-    decisions += _standard(model, opset)
+    while fold_calls(model.graph):
+        fold_constants(model)
+    decisions = batchnorm_decisions(*fold_batchnorm(model))
+    decisions += lower(model, ops)
+    _standard(model, opset)
     naming.keep_interface(model.graph, *interface)
     naming.assign_names(model, scopes, strip=strip)
     strip_annotations(model)
     if ops == "function":
         attach_functions(model, functools.partial(finish_body, opset=opset))
+        if not model.functions:
+            decisions.append(Decision("functions", "none", "the network calls no operator of ours"))
     elif ops == "plugin" and not mark_plugins(model):
         decisions.append(Decision("plugins", "none", "no operator of the graph has a kernel"))
     common.ShapeInferencePass()(model)
@@ -50,12 +57,11 @@ def finish_body(model: ir.Model, *, opset: int = 17) -> None:
     strip_annotations(model)
 
 
-def _standard(model: ir.Model, opset: int) -> list[Decision]:
+def _standard(model: ir.Model, opset: int) -> None:
     common.ShapeInferencePass()(model)
-    decisions = simplify(model)
+    simplify(model)
     _refuse_control_flow(model.graph)
     convert_opset(model, opset)
-    return decisions
 
 
 def _refuse_control_flow(graph: ir.Graph) -> None:

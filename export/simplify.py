@@ -1,7 +1,7 @@
 """Make a traced graph small: nothing in it that its targets would have to optimise away.
 
-In order: batch normalisation folded, constants folded at any size, no-ops and dead nodes removed,
-equal constants and equal computations shared, attributes that only repeat a default left out.
+In order: constants folded at any size, no-ops and dead nodes removed, equal constants and equal
+computations shared, attributes that only repeat a default left out.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common
 from onnxscript import optimizer
 
-from differseg.export.batchnorm import fold_batchnorm
-from differseg.manifest import Decision
-
 _NO_LIMIT = 1 << 40
 # The default limits leave large computed constants, such as the kernel of a resize, in the graph.
 _LIMITS: dict[str, Any] = {"input_size_limit": _NO_LIMIT, "output_size_limit": _NO_LIMIT}
@@ -28,10 +25,9 @@ def fold_constants(model: ir.Model) -> None:
     optimizer.fold_constants(model, **_LIMITS)
 
 
-def simplify(model: ir.Model) -> list[Decision]:
-    """Simplify in place; returns what was done, for the manifest."""
+def simplify(model: ir.Model) -> None:
+    """Simplify in place."""
     fold_constants(model)
-    folded, rewritten = fold_batchnorm(model)
     optimizer.optimize_ir(model, num_iterations=4, **_LIMITS)
     _remove_noops(model.graph)
     _cast_bytes_first(model.graph)
@@ -39,14 +35,6 @@ def simplify(model: ir.Model) -> list[Decision]:
     _share_equal_constants(model.graph)
     common.RemoveUnusedNodesPass()(model)
     common.CommonSubexpressionEliminationPass()(model)
-    decisions = []
-    if folded:
-        reason = f"{folded} folded into the layer before, one rounding from float64"
-        decisions.append(Decision("batch normalisation", "folded", reason))
-    if rewritten:
-        reason = f"{rewritten} follow no layer that could take them"
-        decisions.append(Decision("batch normalisation", "multiply and add", reason))
-    return decisions
 
 
 def _share_equal_constants(graph: ir.Graph) -> None:
@@ -121,6 +109,8 @@ def _cast_bytes_first(graph: ir.Graph) -> None:
             continue
         cast = casts[0]
         moved, result = node.outputs[0], cast.outputs[0]
+        if moved.is_graph_output():
+            continue  # bytes are asked for
         graph.remove(cast)
         cast.replace_input_with(0, source)
         ir.convenience.replace_all_uses_with(result, moved, replace_graph_outputs=True)
@@ -132,18 +122,20 @@ def _cast_bytes_first(graph: ir.Graph) -> None:
 
 def _bound_slices(graph: ir.Graph) -> None:
     """Let a slice "to the end" end at the last element: TensorRT 8 warns of more than int32."""
+    largest = np.iinfo(np.int32).max
     for node in graph:
         if node.op_type != "Slice" or len(node.inputs) < 4:
             continue
         source, ends, axes = node.inputs[0], node.inputs[2], node.inputs[3]
         if source is None or source.shape is None or ends is None or axes is None:
             continue
-        if ends.const_value is None or axes.const_value is None or not source.shape.is_static():
+        if ends.const_value is None or axes.const_value is None:
             continue
-        extents = source.shape.numpy()
+        # An axis that varies has no last element to name; int32 ends it as well.
+        extents = [extent if isinstance(extent, int) else largest for extent in source.shape]
         limits = np.array([extents[axis] for axis in axes.const_value.numpy()], dtype=np.int64)
         values = ends.const_value.numpy()
-        if (values > np.iinfo(np.int32).max).any():
+        if (values > largest).any():
             bounded = np.minimum(values, limits)
             name = f"{node.outputs[0].name}_ends"
             value = ir.Value(name=name, const_value=ir.tensor(bounded, name=name))
@@ -159,11 +151,11 @@ def _is_noop(node: ir.Node, source: ir.Value) -> bool:
         return True
     if node.op_type == "Cast":
         return same_type
-    shape = source.shape
-    if not same_type or shape is None or not shape.is_static() or shape != result.shape:
+    if not same_type or not _equal_shapes(source.shape, result.shape):
         return False
     if node.op_type == "Transpose":
-        return list(node.attributes.get_ints("perm", [])) == list(range(len(shape)))
+        axes = node.attributes.get_ints("perm", [])
+        return list(axes) == list(range(len(axes))) and bool(axes)
     if node.op_type == "Pad":  # pads of 1 and -1 keep the shape and move the picture
         return _all_equal(node, 1, 0)
     if node.op_type == "Slice":
@@ -172,6 +164,13 @@ def _is_noop(node: ir.Node, source: ir.Value) -> bool:
         cropped = node.attributes.get_string("coordinate_transformation_mode", "")
         return cropped != "tf_crop_and_resize" and _all_equal(node, 2, 1)
     return node.op_type in ("Reshape", "Expand", "Flatten", "Squeeze", "Unsqueeze", "Tile")
+
+
+def _equal_shapes(one: ir.Shape | None, other: ir.Shape | None) -> bool:
+    """Whether two shapes are known to be equal: numbers and names of extents, no open ones."""
+    if one is None or other is None or one != other:
+        return False
+    return all(isinstance(extent, int) or extent.value is not None for extent in one)
 
 
 def _all_equal(node: ir.Node, index: int, expected: int) -> bool:

@@ -8,10 +8,11 @@ The attributes are the operator's own arguments under their own names.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
+import onnx_ir as ir
 import torch
 from onnxscript import values
 
@@ -46,36 +47,65 @@ def name_of(op_type: str) -> str:
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """Return what PyTorch's exporter needs to know: operator to a function that makes its node."""
-    overloads = [getattr(torch.ops.differseg, name_of(op_type)).default for op_type in LOWERINGS]
-    return {overload: _translation(overload) for overload in overloads}
+    return {overload: _translation(overload) for overload in map(_overload, LOWERINGS)}
 
 
-def _translation(overload: torch._ops.OpOverload) -> Callable[..., Any]:
-    arguments = [(a.name, str(a.type)) for a in overload._schema.arguments]
+def schema_of(op_type: str) -> onnx.defs.OpSchema:
+    """Return what a node of ours must look like: its operands and its attributes."""
+    return _schema(_overload(op_type))
+
+
+def _overload(op_type: str) -> torch._ops.OpOverload:
+    overload: torch._ops.OpOverload = getattr(torch.ops.differseg, name_of(op_type)).default
+    return overload
+
+
+def _arguments(overload: torch._ops.OpOverload) -> list[tuple[str, str]]:
+    """Return the names and types of an operator's arguments."""
+    return [(argument.name, str(argument.type)) for argument in overload._schema.arguments]
+
+
+def _schema(overload: torch._ops.OpOverload) -> onnx.defs.OpSchema:
+    arguments = _arguments(overload)
     formal = onnx.defs.OpSchema.FormalParameter
-    tensors = [
-        (name, f"T{index}") for index, (name, kind) in enumerate(arguments) if kind == "Tensor"
-    ]
-    schema = onnx.defs.OpSchema(
+    tensors = [name for name, kind in arguments if kind == "Tensor"]
+    letters = [f"T{index}" for index in range(len(tensors))]
+    return onnx.defs.OpSchema(
         op_type_of(overload._schema.name.split("::")[1]),
         DOMAIN,
         VERSION,
         "",
-        inputs=[formal(name, letter) for name, letter in tensors],
-        outputs=[formal("result", tensors[0][1])],
-        type_constraints=[(letter, _FLOATS, "") for _, letter in tensors],
+        inputs=[formal(name, letter) for name, letter in zip(tensors, letters, strict=True)],
+        outputs=[formal("result", letters[0])],
+        type_constraints=[(letter, _FLOATS, "") for letter in letters],
         attributes=[
             onnx.defs.OpSchema.Attribute(name, _KINDS[kind], required=True)
             for name, kind in arguments
             if kind != "Tensor"
         ],
     )
+
+
+def _translation(overload: torch._ops.OpOverload) -> Callable[..., Any]:
+    arguments, schema = _arguments(overload), _schema(overload)
     op = values.Op(values.Opset(DOMAIN, VERSION), schema.name, op_schema=schema)
 
     def translate(*positional: Any, **keywords: Any) -> Any:
         given = dict(zip((name for name, _ in arguments), positional, strict=False)) | keywords
-        inputs = [given.pop(name) for name, _ in tensors]
+        inputs = [given.pop(operand.name) for operand in schema.inputs]
         attributes = {n: int(v) if isinstance(v, bool) else v for n, v in given.items()}
         return op(*inputs, **attributes)
 
     return translate
+
+
+def evaluate(node: ir.Node, operands: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Compute a node with its PyTorch operator."""
+    overload = _overload(node.op_type)
+    flags = {name for name, kind in _arguments(overload) if kind == "bool"}
+    attributes = {
+        name: bool(attribute.value) if name in flags else attribute.value
+        for name, attribute in node.attributes.items()
+    }
+    result: torch.Tensor = overload(*operands, **attributes)
+    return result

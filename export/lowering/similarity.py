@@ -23,7 +23,6 @@ class LowerLocalSimilarity(Lowering):
     """``(N, C, H, W)`` to the cosine with every neighbour, ``(N, k * k - 1, H, W)``."""
 
     op_type = "DiffersegLocalSimilarity"
-    plugin = True
 
     def rewrite(self, op: Builder, call: Call) -> ir.Value:
         """Append norms, a sum of products for half the neighbours, and their places."""

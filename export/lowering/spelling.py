@@ -14,7 +14,8 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from differseg.errors import InputError
+from differseg.errors import InputError, ModelFileError
+from differseg.export.lowering.file_nodes import file_refusal
 from differseg.export.lowering.framework import DOMAIN, VERSION, Builder, Call, Lowering
 from differseg.export.lowering.plugin_nodes import (
     NAMESPACE_ATTRIBUTE,
@@ -56,10 +57,10 @@ def lower(model: ir.Model, form: str) -> list[Decision]:
             if reason is None:
                 continue
             made = [*made, Decision(node.op_type, "portable", reason)]
-        elif form == "function":
-            continue
         for decision in made:
             decisions[decision.what, decision.value] = decision
+        if form == "function":
+            continue
         _replace(model.graph, call, lowering)
     if _holds_own(model.graph):
         model.graph.opset_imports[DOMAIN] = VERSION
@@ -205,10 +206,21 @@ def _constants_into_body(body: ir.Graph) -> None:
 def with_definitions(path: Path, finish: Finish) -> onnx.ModelProto | None:
     """Return a file's graph with a definition for every bare node; None where it has none.
 
-    This is what a file of the plugin form computes, in a form that ONNX Runtime runs.
+    This is what a file of the plugin form computes, in a form that ONNX Runtime runs.  A file has
+    the filters of its wavelets in float32, as the kernels do, so the planes that are made of them
+    are rounded twice here and once in a portable file: 0.49999997 for Haar, not 0.5.
+
+    Raises:
+        ModelFileError: A node's attributes or shapes are not those of its operator.
     """
     model = ir.load(path)
     if model.functions or not _holds_own(model.graph):
         return None
+    for node, lowering in _own_nodes(model.graph):
+        reason = file_refusal(node, lowering)
+        if reason is not None:
+            raise ModelFileError(
+                f"{path}: {node.op_type} (node {node.name!r}): {reason}; export the model again"
+            )
     attach_functions(model, finish)
     return ir.to_proto(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from differseg.errors import InputError
+from differseg.errors import InputError, ModelFileError
 from differseg.export import export_onnx
 from differseg.export.example_check import runnable
 from differseg.export.lowering.plugin_nodes import PLUGIN_NODES
 from differseg.export.lowering.registry import LOWERINGS
 from differseg.export.lowering.spelling import lower
-from differseg.ops import dwt2, gaussian_lowpass, idwt2, irfft2, rfft2
+from differseg.ops import dwt2, fft, gaussian_lowpass, idwt2, irfft2, rfft2, warp
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FORMS = ("portable", "function", "plugin")
@@ -158,6 +159,151 @@ def test_filters_too_long_for_the_kernel_are_written_portable(tmp_path: Path) ->
     assert own == ["DiffersegRfft2", "DiffersegIrfft2"]
     reasons = {d.what: d.reason for d in result.decisions}
     assert reasons["DiffersegDwt2"] == "the kernel takes filters of at most 40 taps, these have 42"
+
+
+class Normed(nn.Module):
+    """A norm behind an operator that a convolution stands for, another behind a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.own_norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.norm, self.low_norm = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        for part in (self.own_norm, self.norm, self.low_norm):
+            nn.init.uniform_(part.weight, 0.5, 2.0)
+            nn.init.uniform_(part.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.low_norm(gaussian_lowpass(self.own_norm(self.conv(x)), 1.0, 5))
+        return self.norm(idwt2(dwt2(y, "db2"), "db2"))
+
+
+def _numbers(path: Path) -> dict[str, bytes]:
+    """Return every constant of the graph itself that is a real number, by its name."""
+    tensors = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    return {name: a.tobytes() for name, a in tensors.items() if a.dtype == np.float32}
+
+
+def test_a_norm_behind_an_operator_is_the_same_in_every_spelling(tmp_path: Path) -> None:
+    module, stored = Normed(), {}
+    for form in FORMS:
+        path = tmp_path / f"{form}.onnx"
+        export_onnx(module, {"x": torch.rand(1, 3, 12, 16)}, path, ops=form)
+        stored[form] = _numbers(path)
+    stored["function"].pop("const/float32_1")  # the width of the Gaussian
+    assert set(stored["function"]) == {
+        "conv.weight", "conv.bias", "norm.factor", "norm.shift", "low_norm.factor",
+        "low_norm.shift",
+    }  # fmt: skip
+    for form in ("portable", "plugin"):
+        assert stored[form].items() >= stored["function"].items()
+
+
+def test_functions_are_chosen_like_the_portable_form(tmp_path: Path) -> None:
+    example = {"x": torch.rand(1, 3, 12, 16)}
+    found = {
+        form: export_onnx(Bands(), example, tmp_path / "f.onnx", ops=form, verify=False).decisions
+        for form in ("portable", "function")
+    }
+    assert "DiffersegRfft2 of 4x12x16" in {decision.what for decision in found["function"]}
+    assert found["function"] == found["portable"]
+
+
+def test_a_network_without_our_operators_says_so(tmp_path: Path) -> None:
+    example = {"x": torch.rand(1, 3, 12, 16)}
+    for form, what in (("function", "functions"), ("plugin", "plugins")):
+        result = export_onnx(nn.Conv2d(3, 4, 3), example, tmp_path / "f.onnx", ops=form)
+        assert (what, "none") in {(d.what, d.value) for d in result.decisions}
+
+
+def test_types_without_a_kernel_are_written_portable(tmp_path: Path) -> None:
+    example = {"x": torch.rand(1, 3, 12, 16, dtype=torch.float64)}
+    result = export_onnx(_Twice(), example, tmp_path / "f.onnx", ops="plugin")
+    assert _domains(onnx.load(tmp_path / "f.onnx")) == {""}
+    reasons = {d.what: d.reason for d in result.decisions}
+    assert reasons["DiffersegRfft2"].startswith("the kernel takes FLOAT or FLOAT16")
+
+
+class _Fixed(nn.Module):
+    """Operators on parameters alone, one on the result of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Parameter(torch.rand(1, 3, 12, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = warp(self.map, self.map[:, :2] * 9)
+        there = fft(rfft2(read, "forward"), -2, inverse=True, norm="forward")
+        return x * (read.mean() + there.mean())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_operators_on_parameters_are_constants(
+    form: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    export_onnx(_Fixed(), {"x": torch.rand(1, 3, 12, 16)}, tmp_path / "f.onnx", ops=form)
+    assert [node.op_type for node in onnx.load(tmp_path / "f.onnx").graph.node] == ["Mul"]
+    assert "Evaluation failed" not in capfd.readouterr().err
+
+
+def _edited(files: dict[str, Path], folder: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
+    """Return a copy of the file of the plugin form that someone has edited."""
+    model = onnx.load(files["plugin"])
+    edit(model)
+    onnx.save(model, folder / "edited.onnx")
+    return folder / "edited.onnx"
+
+
+def _own(model: onnx.ModelProto, op_type: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.op_type == op_type)
+
+
+def _without(op_type: str, name: str) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        node = _own(model, op_type)
+        kept = [attribute for attribute in node.attribute if attribute.name != name]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+
+    return edit
+
+
+def _with(op_type: str, name: str, value: object) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        _without(op_type, name)(model)
+        _own(model, op_type).attribute.append(helper.make_attribute(name, value))
+
+    return edit
+
+
+def _without_shapes(model: onnx.ModelProto) -> None:
+    del model.graph.value_info[:]
+
+
+def _without_operand(model: onnx.ModelProto) -> None:
+    del _own(model, "DiffersegRfft2").input[:]
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (_without("DiffersegDwt2", "mode"), "'mode' is missing, expected one of type STRING"),
+        (_with("DiffersegDwt2", "mode", 3), "'mode' has the type INT, expected STRING"),
+        (_with("DiffersegRfft2", "norm", "orto"), "'norm' is 'orto', expected one of backward, "),
+        (_with("DiffersegIrfft2", "width", 0), "do not go with operands of shape"),
+        (_without_shapes, "the type or shape of operand 0 is not known"),
+        (_without_operand, "it has 0 operands, expected x"),
+    ],
+    ids=["missing", "type", "word", "size", "shapes", "operands"],
+)
+def test_an_edited_file_is_refused(
+    edit: Callable[[onnx.ModelProto], None], words: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    path = _edited(files, tmp_path, edit)
+    named = r"edited.onnx: Differseg.* \(node "
+    with pytest.raises(ModelFileError, match=named) as caught, runnable(path):
+        pass
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def _bare(op_type: str, shape: list[int | str]) -> ir.Model:
