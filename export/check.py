@@ -26,8 +26,6 @@ from differseg.extras import naming_the_extra
 from differseg.options import option, parse
 
 if TYPE_CHECKING:  # at run time only where they are used: --help needs no onnx package
-    import onnx
-
     from differseg.export.profiles import Shapes
     from differseg.export.verdict import Level, Verdict
 
@@ -73,7 +71,7 @@ class CheckReport:
         path: The file.
         target: The target.
         opset: Opset of the file.
-        checker: What ONNX's checker objects to; empty when it does not.
+        checker: What ONNX itself objects to; empty when it does not.
         findings: Verdicts about the graph as a whole.
         nodes: One verdict per node, in the graph's order.
         targets: Worst level on every known target.
@@ -149,6 +147,7 @@ def check(
         from differseg.export.graph_view import GraphView, opset_of
         from differseg.export.lint import levels_by_target, lint
         from differseg.export.modelfile import read_model
+        from differseg.export.onnx_checker import objection
         from differseg.export.profiles import choose_profiles
     if plugins and not real:
         raise InputError(
@@ -167,7 +166,7 @@ def check(
     targets, opset, checker = (
         levels_by_target(model, view),
         opset_of(model),
-        _checker(model, Path(path)),
+        objection(model, Path(path)),
     )
     del model, view  # the builder needs the memory of a large one
     return CheckReport(
@@ -182,19 +181,6 @@ def check(
         if real
         else None,
     )
-
-
-def _checker(model: onnx.ModelProto, path: Path) -> str:
-    """Return the first line of what ONNX's checker objects to, empty when it does not."""
-    import onnx
-
-    from differseg.export.modelfile import PROTOBUF_LIMIT
-
-    try:
-        onnx.checker.check_model(str(path) if path.stat().st_size < PROTOBUF_LIMIT else model)
-    except onnx.checker.ValidationError as error:
-        return next(iter(str(error).splitlines()), "the graph is not valid")
-    return ""
 
 
 def _grouped(verdicts: Sequence[Verdict]) -> dict[tuple[str, Level, str, str], str]:
@@ -232,7 +218,8 @@ def print_report(report: CheckReport, console: Console) -> None:
     if report.checker:
         console.print(f"[red]ONNX's checker:[/] {escape(report.checker)}", highlight=False)
     refusing = [name for name, level in report.targets.items() if level == "no"]
-    others = f"refused by {_spans(refusing)}" if refusing else "no known target refuses it"
+    accepted = "ONNX itself refuses it" if report.checker else "no known target refuses it"
+    others = f"refused by {_spans(refusing)}" if refusing else accepted
     console.print(f"opset {report.opset}; over all targets: {others}", highlight=False)
     if report.rtx is not None:
         _print_rtx(report.rtx, console)

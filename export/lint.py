@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import onnx
 
 from differseg.export.graph_view import GraphView, NodeView, opset_of, shape_of
+from differseg.export.lint_functions import function_findings
 from differseg.export.lint_plugins import own_verdict
-from differseg.export.lint_rules import Level, rules_for
+from differseg.export.lint_rules import rules_for
 from differseg.export.lint_sums import LARGEST_FLOAT16, overflowing_sums
+from differseg.export.lint_types import type_findings, type_verdict
 from differseg.export.lowering.plugin_nodes import PLUGIN_NAMESPACE
 from differseg.export.targets import (
     OPERATORS_SOURCE,
@@ -18,12 +20,11 @@ from differseg.export.targets import (
     operator_since,
     supported_operators,
 )
-from differseg.export.verdict import Verdict
+from differseg.export.verdict import Level, Verdict
 
 _STANDARD = ("", "ai.onnx")
 _ONNXRUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml")
 _INT64_NATIVE = (9, 0)
-_READS_FUNCTIONS = (9, 0)
 
 
 Functions = set[tuple[str, str]]
@@ -71,17 +72,17 @@ def _graph_verdicts(model: onnx.ModelProto, target: Target) -> Iterator[Verdict]
             f"the graph is opset {opset}, {target.label} reads up to {target.max_opset}",
             "write it in opset 17, as 'differseg export' does", target.source,
         )  # fmt: skip
+    if target.max_ir is not None and model.ir_version > target.max_ir:
+        yield Verdict(
+            "", "", "no",
+            f"the file has format version (IR) {model.ir_version}, {target.label} reads up to "
+            f"{target.max_ir}",
+            f"set model.ir_version = {target.max_ir} in Python and save the file", target.source,
+        )  # fmt: skip
     if target.engine != "tensorrt":
         return
-    if model.functions:
-        reads = target.version >= _READS_FUNCTIONS
-        yield Verdict(
-            "", "", "condition" if reads else "no",
-            f"the file has {len(model.functions)} local functions, which "
-            + ("hide plugins of the same name" if reads else "this parser ignores"),
-            "inline them: onnx.inliner.inline_local_functions",
-            "onnx/onnx-tensorrt, ModelImporter.cpp at 8.5-GA, 8.6-GA and 10.3",
-        )  # fmt: skip
+    yield from function_findings(model, target)
+    yield from type_findings(model, target)
     initializers = {tensor.name for tensor in model.graph.initializer}
     for kind, infos in (("input", model.graph.input), ("output", model.graph.output)):
         for info in infos:
@@ -138,7 +139,10 @@ def _node_verdict(node: NodeView, target: Target, functions: Functions) -> Verdi
             name, op, "no", f"{op} is not among the operators that this parser imports{later}",
             _ADVICE.get(op, "write the module with other operations"), OPERATORS_SOURCE,
         )  # fmt: skip
-    for rule in rules_for(op, target.version):
+    wrong_type = type_verdict(node, target)
+    if wrong_type is not None:
+        return wrong_type
+    for rule in rules_for(op, target):
         if rule.when(node):
             return Verdict(name, op, rule.level, rule.reason, rule.advice, rule.source)
     return Verdict(name, op, "yes")

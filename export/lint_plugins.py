@@ -20,17 +20,21 @@ import onnx
 
 from differseg.export.lowering.plugin_nodes import (
     NAMESPACE_ATTRIBUTE,
+    PLUGIN_ATTRIBUTES,
     PLUGIN_NAMESPACE,
     PLUGIN_NODES,
     PLUGIN_VERSION,
     VERSION_ATTRIBUTE,
+    Attribute,
 )
-from differseg.export.targets import Target
+from differseg.export.targets import Target, Version
 from differseg.export.verdict import Verdict
 
 _SOURCE = "onnx/onnx-tensorrt, ModelImporter.cpp at 8.6, 10.3, 10.7, 10.10 and 10.15"
 _INTERFACE_SINCE = (10, 1)
 _DOMAIN_COUNTS_SINCE = (10, 10)
+_PLUGIN_FIRST_SINCE = (10, 7)
+_ATTRIBUTE_DECIDES_SINCE = (10, 15)
 _PORTABLE = "export with --ops portable"
 
 
@@ -47,12 +51,13 @@ def own_verdict(node: onnx.NodeProto, target: Target) -> Verdict:
         return no("the plugin library has no kernel for it, and the file no definition")
     if target.version < _INTERFACE_SINCE:
         return no("its plugin has the interface of TensorRT 10.1 and later (IPluginV3)")
-    given = {a.name: a.s.decode(errors="replace") for a in node.attribute if a.s}
-    version = given.get(VERSION_ATTRIBUTE, "1")
+    given = {attribute.name: attribute for attribute in node.attribute}
+    version = _text(given[VERSION_ATTRIBUTE]) if VERSION_ATTRIBUTE in given else "1"
     if version != PLUGIN_VERSION:
-        return no(f"it asks for version {version} of the plugin, there is {PLUGIN_VERSION}")
-    namespace = given.get(NAMESPACE_ATTRIBUTE, "")
-    if NAMESPACE_ATTRIBUTE not in given and target.version >= _DOMAIN_COUNTS_SINCE:
+        asked = version or "'' (no text)"
+        return no(f"it asks for version {asked} of the plugin, there is {PLUGIN_VERSION}")
+    namespace = _text(given[NAMESPACE_ATTRIBUTE]) if NAMESPACE_ATTRIBUTE in given else ""
+    if not namespace and target.version >= _DOMAIN_COUNTS_SINCE:
         namespace = node.domain
     if namespace != PLUGIN_NAMESPACE:
         return no(
@@ -60,9 +65,50 @@ def own_verdict(node: onnx.NodeProto, target: Target) -> Verdict:
             f"{PLUGIN_NAMESPACE!r}",
             "export with --ops plugin, which writes the namespace into the node",
         )
+    for name, expected in PLUGIN_ATTRIBUTES[node.op_type].items():
+        wrong = _wrong(given.get(name), expected)
+        if wrong:
+            return no(
+                f"its plugin refuses the attribute {name}: {wrong}",
+                "write the file again with 'differseg export --ops plugin'",
+            )
     return Verdict(
         node.name, label, "condition",
         "needs the plugin library at build and at run time",
         "load it: trtexec --dynamicPlugins=LIB.so, or differseg check --real --plugin LIB.so",
         _SOURCE,
     )  # fmt: skip
+
+
+def function_hides_plugin(call: onnx.NodeProto, version: Version) -> bool:
+    """Whether a local function comes before a loaded plugin of the same name in this call."""
+    if version < _PLUGIN_FIRST_SINCE:
+        return True
+    if version < _ATTRIBUTE_DECIDES_SINCE:
+        return False
+    return all(attribute.name != NAMESPACE_ATTRIBUTE for attribute in call.attribute)
+
+
+def _text(attribute: onnx.AttributeProto) -> str:
+    """Return what the parser reads as text: nothing from an attribute of another type."""
+    return attribute.s.decode(errors="replace")
+
+
+def _wrong(attribute: onnx.AttributeProto | None, expected: Attribute) -> str:
+    """Return what is wrong with an attribute; empty when nothing is."""
+    if attribute is None:
+        return "it is missing"
+    kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
+    if kind != expected.kind:
+        return f"it is {kind}, expected {expected.kind}"
+    values = expected.values
+    if isinstance(values, tuple):
+        text = _text(attribute)
+        return "" if text in values else f"it is {text!r}, expected one of {', '.join(values)}"
+    number, what = attribute.i, "it is"
+    if kind == "FLOATS":
+        number, what = len(attribute.floats), "numbers in it:"
+    if number in values:
+        return ""
+    step = f" in steps of {values.step}" if values.step > 1 else ""
+    return f"{what} {number}, expected {values[0]} to {values[-1]}{step}"

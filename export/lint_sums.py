@@ -3,20 +3,20 @@
 The mean of a map, times the number of its points, is the first bin of an un-normalised Fourier
 transform: 96 x 128 points of mean 10 sum to 122880, and float16 ends at 65504.  A product with a
 constant matrix multiplies a constant input by the sum of the matrix' rows, its gain; chains of
-products, as a transform in stages is, multiply their gains.  With norm "ortho" the gain is the
-square root of the number of points, and harmless.
+products, as a transform in stages is, multiply their gains, and a constant factor scales them.
+With norm "ortho" the gain is the square root of the number of points, and harmless.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
-from differseg.export.graph_view import GraphView, NodeView
+from differseg.export.graph_view import GraphView, NodeView, Shape
 
 LARGEST_FLOAT16 = 65504.0
 SAFE_MEAN = 32.0
@@ -62,34 +62,104 @@ def _passing(view: GraphView) -> Iterator[tuple[int, float]]:
 
 def _carried(node: NodeView, gains: dict[str, float]) -> float:
     """Return the gain of what goes into a node, 1 where the chain of linear nodes is broken."""
+    op = node.proto.op_type
     found = [gains[name] for name in node.proto.input if name in gains]
-    if node.proto.op_type in _SUMS:
+    if op in _SUMS:
         return sum(found) if len(found) > 1 and max(found) > 1 else max(found, default=1.0)
-    if node.proto.op_type in _SAME_NUMBERS or _matrix(node) is not None:
+    scales = (op == "Mul" and node.is_fixed(0)) or (op in ("Mul", "Div") and node.is_fixed(1))
+    linear = op in _SAME_NUMBERS or op in _UNSCALED or op in ("DFT", "ReduceSum")
+    if scales or linear or _product(node) is not None:
         return max(found, default=1.0)
     return 1.0
 
 
 def _own_gain(node: NodeView) -> float:
     """Return by how much a node multiplies a constant input, 1 where it does not matter."""
-    matrix = _matrix(node)
-    if matrix is not None:
-        axis = -1 if node.is_constant(0) else -2
-        return max(1.0, float(np.abs(matrix.astype(np.float64).sum(axis)).max(initial=0.0)))
+    op = node.proto.op_type
+    if op in ("Mul", "Div"):
+        return _factor(node)
+    product = _product(node)
+    if product is not None:
+        matrix, axes = product
+        return max(1.0, float(np.abs(matrix.astype(np.float64)).sum(axes).max(initial=0.0)))
     shape = node.shape(0)
-    if _UNSCALED.get(node.proto.op_type) == node.attribute("norm", "") and shape is not None:
-        axes = [-2, -1] if node.proto.op_type.endswith("2") else [int(node.attribute("axis", -1))]
-        extents = [shape[axis] for axis in axes]
-        return math.prod(extent for extent in extents if isinstance(extent, int))
+    if shape is None:
+        return 1.0
+    if op == "DFT":
+        points = _extents(shape, [_transformed_axis(node)])
+        length = node.constant(1)
+        points = points if length is None else int(length.flat[0])
+        return 1.0 / max(points, 1) if node.attribute("inverse", 0) else points
+    if op == "ReduceSum":
+        return _extents(shape, _summed_axes(node, len(shape)))
+    if _UNSCALED.get(op) == node.attribute("norm", ""):
+        return _extents(shape, [-2, -1] if op.endswith("2") else [node.attribute("axis", -1)])
     return 1.0
 
 
-def _matrix(node: NodeView) -> npt.NDArray[np.generic] | None:
-    """Return the constant operand of a product of matrices."""
-    if node.proto.op_type != "MatMul" or node.is_constant(0) == node.is_constant(1):
+def _factor(node: NodeView) -> float:
+    """Return the largest number by which a product or quotient with a constant scales."""
+    divides = node.proto.op_type == "Div"
+    values = node.constant(0 if node.is_fixed(0) and not divides else 1)
+    if values is None or not values.size or values.dtype.kind != "f":
+        return 1.0
+    sizes = np.abs(values.astype(np.float64))
+    if not divides:
+        return float(sizes.max())
+    return 1.0 / float(sizes.min()) if sizes.min() > 0 else 1.0
+
+
+def _extents(shape: Shape, axes: Sequence[int]) -> int:
+    """Return the number of points along these axes, as far as it is known."""
+    extents = [shape[axis] for axis in axes if -len(shape) <= axis < len(shape)]
+    return math.prod(extent for extent in extents if isinstance(extent, int))
+
+
+def _transformed_axis(node: NodeView) -> int:
+    if node.opset < 20:
+        return int(node.attribute("axis", 1))
+    axis = node.constant(2)
+    return -2 if axis is None else int(axis.flat[0])
+
+
+def _summed_axes(node: NodeView, rank: int) -> list[int]:
+    axes = node.constant(1) if node.has_input(1) else np.asarray(node.attribute("axes", []))
+    if axes is None:
+        return []
+    if not axes.size and not node.attribute("noop_with_empty_axes", 0):
+        return list(range(rank))
+    return [int(axis) for axis in axes]
+
+
+def _product(node: NodeView) -> tuple[npt.NDArray[np.generic], tuple[int, ...]] | None:
+    """Return the constant factor of a product of two tensors and the axes that it is summed over.
+
+    None for every other node.
+    """
+    op = node.proto.op_type
+    if op not in ("MatMul", "Gemm", "Einsum") or node.is_fixed(0) == node.is_fixed(1):
         return None
-    matrix = node.constant(0 if node.is_constant(0) else 1)
-    return matrix if matrix is not None and matrix.ndim >= 2 else None
+    fixed = 0 if node.is_fixed(0) else 1
+    matrix = node.constant(fixed)
+    if matrix is None or (op != "Einsum" and matrix.ndim < 2):
+        return None
+    if op == "MatMul":
+        return matrix, (-1 if fixed == 0 else -2,)
+    if op == "Gemm":
+        turned = bool(node.attribute("transA" if fixed == 0 else "transB", 0))
+        return matrix, (int((fixed == 0) != turned),)
+    axes = _contracted(str(node.attribute("equation", "")), fixed, matrix.ndim)
+    return None if axes is None else (matrix, axes)
+
+
+def _contracted(equation: str, operand: int, rank: int) -> tuple[int, ...] | None:
+    """Return the axes of one operand that an Einsum of two sums over; None where it is not one."""
+    terms, arrow, result = equation.replace(" ", "").partition("->")
+    operands = terms.split(",")
+    if len(operands) != 2 or "." in terms or len(operands[operand]) != rank:
+        return None
+    kept = result if arrow else {label for label in terms if terms.count(label) == 1}
+    return tuple(axis for axis, label in enumerate(operands[operand]) if label not in kept)
 
 
 def _is_float16(node: NodeView) -> bool:

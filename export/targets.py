@@ -29,6 +29,8 @@ class Target:
             interface it has.
         max_opset: The newest opset that its documentation names.
         source: Where version and opset are known from.
+        max_ir: The newest version of the file format itself that it reads, where one is known.
+        has_plugins: Whether NVIDIA's own plugin library comes with it.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Target:
     version: Version
     max_opset: int
     source: str
+    max_ir: int | None = None
+    has_plugins: bool = True
 
 
 _BASE_OPERATORS = frozenset(
@@ -59,11 +63,12 @@ _ADDED_OPERATORS: dict[Version, tuple[str, ...]] = {
     (10, 0): ("CastLike", "Gelu", "Hardmax", "Mish"),
     (10, 1): ("DeformConv",),
     (10, 5): ("STFT",),
+    (10, 15): ("BlackmanWindow", "HammingWindow", "HannWindow"),
     (11, 2): ("DFT",),
 }
 OPERATORS_SOURCE = (
-    f"{_OPERATORS_MD} at 8.5-GA, 8.6-GA, 10.0-GA and 10.1-GA; STFT and DFT: release notes of "
-    "NVIDIA/TensorRT 10.5 and 11.2"
+    f"{_OPERATORS_MD} at 8.5-GA, 8.6-GA, 10.0-GA, 10.1-GA and 10.15; STFT and DFT: release "
+    "notes of NVIDIA/TensorRT 10.5 and 11.2"
 )
 
 
@@ -78,6 +83,24 @@ def operator_since(op_type: str) -> Version | None:
     if op_type in _BASE_OPERATORS:
         return (8, 5)
     return next((since for since, ops in _ADDED_OPERATORS.items() if op_type in ops), None)
+
+
+_BASE_TYPES = frozenset("FLOAT FLOAT16 DOUBLE INT8 INT32 INT64 UINT8 BOOL".split())
+_ADDED_TYPES: dict[Version, tuple[str, ...]] = {
+    (9, 0): ("BFLOAT16", "FLOAT8E4M3FN"),
+    (10, 0): ("INT4",),
+    (10, 15): ("FLOAT4E2M1",),
+}
+TYPES_SOURCE = (
+    "onnx/onnx-tensorrt, convertDtype and docs/operators.md at 8.5-GA to 10.1-GA and 10.15; "
+    "TensorRT-RTX 1.7.1"
+)
+
+
+def element_types(version: Version) -> frozenset[str]:
+    """Return the ``TensorProto`` element types that this TensorRT version has, by name."""
+    added = (types for since, types in _ADDED_TYPES.items() if since <= version)
+    return _BASE_TYPES.union(*added)
 
 
 _OPSETS: tuple[tuple[Version, int, str], ...] = (
@@ -133,10 +156,11 @@ TARGETS: dict[str, Target] = {
         Target(
             "rtx1", "tensorrt", "TensorRT-RTX 1.7 (GeForce)", (11, 1), 23,
             "read and built with TensorRT-RTX 1.7.1, which has TensorRT 11.1's interface",
+            has_plugins=False,
         ),
         Target(
             "onnxruntime", "onnxruntime", "ONNX Runtime 1.17 and later", (1, 17), 20,
-            "microsoft/onnxruntime, docs/Versioning.md: 1.17 reads opset 20 and IR 9",
+            "microsoft/onnxruntime, docs/Versioning.md: 1.17 reads opset 20 and IR 9", max_ir=9,
         ),
     )
 }  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from differseg.export.lint_rules import Level
+Level = Literal["yes", "condition", "no"]
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,18 @@ def doubling_function() -> onnx.FunctionProto:
     return function(helper.make_node("Add", ["x", "x"], ["y"]))
 
 
+def function_of(op: str, name: str) -> onnx.FunctionProto:
+    """Return a local function of the domain acme that computes one standard operator."""
+    node = helper.make_node(op, ["x"], ["y"])
+    return helper.make_function("acme", name, ["x"], ["y"], [node], [helper.make_opsetid("", 17)])
+
+
+def with_ir(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    """Return the model in another version of the file format."""
+    model.ir_version = version
+    return model
+
+
 def dft_function(opset: int = 17) -> onnx.FunctionProto:
     node = helper.make_node("DFT", ["x"], ["y"], axis=1, name="spectrum")
     return function(node, opset=opset)
@@ -85,3 +97,29 @@ def add_zero_point(model: onnx.ModelProto, dtype: int | None) -> None:
     if dtype is not None:
         model.graph.node[0].input.append("z")
         model.graph.initializer.append(helper.make_tensor("z", dtype, [], [0]))
+
+
+def derived_zero_point(value: int) -> onnx.ModelProto:
+    """Return x -> QuantizeLinear -> y with an int8 zero point behind an Identity and a Cast."""
+    model = planted("QuantizeLinear", inputs=("x", "s", "z"),
+                    constants=[("s", np.float32(0.1)), ("z0", np.float32(value))])  # fmt: skip
+    del model.graph.input[1:]
+    model.graph.node.insert(0, helper.make_node("Identity", ["z0"], ["z1"]))
+    model.graph.node.insert(1, helper.make_node("Cast", ["z1"], ["z"], to=INT8))
+    model.graph.output[0].type.tensor_type.elem_type = INT8
+    return model
+
+
+def chain(*nodes: onnx.NodeProto, x: int = FLOAT, y: int = FLOAT, opset: int = 17):
+    """Return a model of these nodes from an x to a y of these types, all of one shape."""
+    shape = [1, 4, 8, 8]
+    graph = helper.make_graph(
+        list(nodes), "chain", [helper.make_tensor_value_info("x", x, shape)],
+        [helper.make_tensor_value_info("y", y, shape)],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def cast(before: str, after: str, to: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [before], [after], name=f"to_{after}", to=to)

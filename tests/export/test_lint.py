@@ -14,12 +14,15 @@ from planted_graphs import (
     INT64,
     UINT8,
     dequantised,
+    derived_zero_point,
     dft,
     dft_function,
     doubling_function,
     function,
+    function_of,
     planted,
     quantised,
+    with_ir,
 )
 
 from differseg.errors import InputError
@@ -156,12 +159,59 @@ TRAPS = {
         {"jetpack6": "no", "onnxruntime": "yes"}, "first output",
     ),
     "data-dependent size": (
-        planted("NonZero"), {"jetpack6": "condition"}, "output allocator",
+        planted("NonZero"), {"jetpack6": "condition", "rtx1": "no"}, "output allocator",
+    ),
+    "function of a built-in name": (
+        planted("Relu", domain="acme", functions=[function_of("Neg", name="Relu")]),
+        {"jetpack5": "no", "jetpack6": "no", "rtx1": "no", "onnxruntime": "yes"},
+        "takes its own Relu",
+    ),
+    "scattered sums": (
+        planted("ScatterElements", shape=(4, 4), inputs=("x", "i", "x"), opset=18,
+                constants=[("i", np.zeros((4, 4), np.int64))], reduction="add"),
+        {"jetpack5": "no", "jetpack6.0": "no", "jetpack6": "condition", "trt10.8": "condition",
+         "rtx1": "no", "onnxruntime": "yes"},
+        "runs as a plugin",
+    ),
+    "scattered": (
+        planted("ScatterElements", shape=(4, 4), inputs=("x", "i", "x"), opset=16,
+                constants=[("i", np.zeros((4, 4), np.int64))]),
+        {"jetpack5": "yes", "rtx1": "yes"}, "",
+    ),
+    "format of tomorrow": (
+        with_ir(planted("Relu"), 11),
+        {"jetpack6": "yes", "rtx1": "yes", "onnxruntime": "no"}, "reads up to 9",
+    ),
+}  # fmt: skip
+QUANTISATION = {
+    "scale of zero": (
+        planted("QuantizeLinear", inputs=("x", "s", "z"),
+                constants=[("s", np.float32(0)), ("z", np.int8(0))]),
+        {"jetpack5": "no", "jetpack6": "no", "rtx1": "no", "onnxruntime": "yes"}, "above zero",
+    ),
+    "scale of NaN": (
+        planted("QuantizeLinear", inputs=("x", "s", "z"),
+                constants=[("s", np.float32("nan")), ("z", np.int8(0))]),
+        {"rtx1": "no"}, "above zero",
+    ),
+    "zero point as input": (
+        planted("DequantizeLinear", dtype=INT8, inputs=("x", "s", "z"),
+                constants=[("s", np.float32(0.1))]),
+        {"jetpack6": "no", "rtx1": "no"}, "constant of the file",
+    ),
+    "zero point behind copies": (
+        derived_zero_point(5), {"jetpack6": "no", "rtx1": "no"}, "zero point must be zero",
+    ),
+    "zero point of 0 behind copies": (
+        derived_zero_point(0), {"jetpack6": "yes", "rtx1": "yes"}, "",
     ),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("model", "levels", "said"), TRAPS.values(), ids=list(TRAPS))
+ALL = TRAPS | QUANTISATION
+
+
+@pytest.mark.parametrize(("model", "levels", "said"), ALL.values(), ids=list(ALL))
 def test_trap(model, levels, said):
     by_target = levels_by_target(model)
     assert {name: by_target[name] for name in levels} == levels
