@@ -47,17 +47,13 @@ def sample_data() -> Path:
 def plugin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our TensorRT plugin library, built for one GPU, and the compilers' words in a .log beside.
 
-    The test skips where TENSORRT_ROOT does not name TensorRT's headers or nvcc is missing.
+    The test skips without TENSORRT_ROOT; with it, whatever keeps the library from being built fails.
     """
-    from differseg.errors import MissingComponentError
     from differseg.export.plugin_library import build_library, choose_architectures, find_nvcc
 
     if not os.environ.get("TENSORRT_ROOT"):
         pytest.skip("plugin library: set TENSORRT_ROOT to a folder with TensorRT's include/")
-    try:
-        oldest = choose_architectures(find_nvcc())[0]
-    except MissingComponentError as error:
-        pytest.skip(f"plugin library: {error}")
+    oldest = choose_architectures(find_nvcc())[0]
     said: list[str] = []
     library = tmp_path_factory.mktemp("plugins") / "libdifferseg_plugins.so"
     build_library(library, architectures=[oldest], say=said.append)

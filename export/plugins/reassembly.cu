@@ -79,6 +79,7 @@ __global__ void __launch_bounds__(kThreads, P::kBlocks)
 #pragma unroll
         for (int i = 0; i < P::kLines; ++i) {
             from[i] += size;
+            hideOrigin(from[i]);
         }
 #pragma unroll
         for (int r = 0; r < P::kOutRows; ++r) {

@@ -251,6 +251,15 @@ __device__ __forceinline__ void readLine(const T* line, const int (&columns)[P::
     }
 }
 
+// Keeps the compiler from knowing where a line comes from. From SM 10.0 on it would otherwise carry
+// one pointer a tap from channel to channel, up to 81, and spill the weights for them.
+template <typename T>
+__device__ __forceinline__ void hideOrigin([[maybe_unused]] const T*& line) {
+#if __CUDA_ARCH__ >= 1000
+    asm("" : "+l"(line));
+#endif
+}
+
 // The sums of a patch in one channel.
 template <class P, typename T>
 __device__ __forceinline__ void addTaps(const T* const (&lines)[P::kLines],
