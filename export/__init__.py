@@ -14,8 +14,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from differseg.extras import naming_the_extra
-
 if TYPE_CHECKING:
     from differseg.export.check import check
     from differseg.export.exporter import export_onnx
@@ -33,6 +31,8 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """Load a public function from its module when it is first asked for."""
     if name in _LAZY:
+        from differseg.extras import naming_the_extra  # here: rtx_worker imports this package
+
         with naming_the_extra(f"differseg.export.{name}"):
             function = getattr(import_module(_LAZY[name]), name)
         globals()[name] = function

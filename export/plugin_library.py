@@ -108,7 +108,7 @@ def find_headers(root: Path | str | None = None) -> Headers:
             if version[0] < _FIRST_TENSORRT:
                 raise MissingComponentError(
                     f"{folder}: these are the headers of TensorRT {version[0]}.{version[1]}, the "
-                    "plugins need 10.1 or later; export with --ops portable for older ones"
+                    "plugins need 10.0 or later; export with --ops portable for older ones"
                 )
             return Headers(folder, version)
     raise MissingComponentError(
