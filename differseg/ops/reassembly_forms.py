@@ -46,21 +46,43 @@ class Window(NamedTuple):
         """Farthest tap from the centre, in pixels of the input."""
         return self.kernel_size // 2 * self.dilation
 
-    @property
-    def padding_px(self) -> int:
-        """Pixels that the map is extended by; taps beyond what is then there count as zero."""
-        return self.reach_px if self.border == "edge" else 0
+    def padding_px(self, size_hw: tuple[int, int]) -> int:
+        """Pixels that a map is extended by on every side, as far as all taps reach or not at all.
+
+        Border pixels that are to be repeated are copied where that is little, which is faster; a
+        map that the taps reach far beyond would become many times as large.
+        """
+        height, width = size_hw
+        reach_px = self.reach_px
+        extended = (height + 2 * reach_px) * (width + 2 * reach_px)
+        return reach_px if self.border == "edge" and extended <= 2 * height * width else 0
 
 
 _Index = tuple[EllipsisType, slice, slice]
 
 
+class _Span(NamedTuple):
+    """A part of a tap along one axis: what it reads, for which pixels, and whether one for all."""
+
+    source: slice
+    target: slice
+    repeats: bool
+
+
 class _Tap(NamedTuple):
-    """One tap: its number, what it reads of the extended map, and the pixels that it is for."""
+    """One tap over a part of the map, with what it reads of the extended map.
+
+    Attributes:
+        number: Which tap.
+        source: What is read.
+        target: The pixels that it is for.
+        repeated: Axes along which the source is a single pixel, of the border, for many.
+    """
 
     number: int
     source: _Index
     target: _Index
+    repeated: tuple[int, ...]
 
 
 def reassembled(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
@@ -113,15 +135,17 @@ def gradient_of_map(grad: Tensor, kernels: Tensor, window: Window) -> Tensor:
     size_hw = grad.shape[2] // window.scale, grad.shape[3] // window.scale
     grads = _phases(grad, window)  # (N, g, C/g, s*s, h, w)
     weights = _phases(kernels, window)  # (N, g, k*k, s*s, h, w)
-    padding_px = window.padding_px
-    extended = grad.new_zeros(
-        *grads.shape[:3], size_hw[0] + 2 * padding_px, size_hw[1] + 2 * padding_px
-    )
+    padding_px = window.padding_px(size_hw)
+    extended = grad.new_zeros(*grads.shape[:3], *(size + 2 * padding_px for size in size_hw))
     for tap in _taps(window, size_hw):
         summed = extended[tap.source]  # (N, g, C/g, h, w)
         for phase in range(window.scale**2):
+            part = grads[:, :, :, phase][tap.target]
             weight = weights[:, :, tap.number, None, phase][tap.target]  # (N, g, 1, h, w)
-            summed.addcmul_(grads[:, :, :, phase][tap.target], weight)
+            if tap.repeated:
+                summed.add_((part * weight).sum(tap.repeated, keepdim=True))
+            else:
+                summed.addcmul_(part, weight)
     folded = _fold_edges(extended.flatten(1, 2), padding_px)
     return folded.contiguous(memory_format=memory_format_of(grad))
 
@@ -180,32 +204,40 @@ def _pixel_index(
 
 
 def _taps(window: Window, size_hw: tuple[int, int]) -> Iterator[_Tap]:
-    """Walk the taps that read at least one pixel, row by row."""
-    spans_y = [_span(window, i, size_hw[0]) for i in range(window.kernel_size)]
-    spans_x = [_span(window, j, size_hw[1]) for j in range(window.kernel_size)]
-    for i, (source_y, target_y) in enumerate(spans_y):
-        for j, (source_x, target_x) in enumerate(spans_x):
-            if target_y.start < target_y.stop and target_x.start < target_x.stop:
-                number = i * window.kernel_size + j
-                yield _Tap(number, (..., source_y, source_x), (..., target_y, target_x))
+    """Walk the taps that read at least one pixel, row by row, each part of the map by itself."""
+    padding_px = window.padding_px(size_hw)
+    rows, columns = (
+        [_spans(window, position, size, padding_px) for position in range(window.kernel_size)]
+        for size in size_hw
+    )
+    for i, j in itertools.product(range(window.kernel_size), repeat=2):
+        for row, column in itertools.product(rows[i], columns[j]):
+            repeated = [axis for axis, span in ((-2, row), (-1, column)) if span.repeats]
+            source, target = (..., row.source, column.source), (..., row.target, column.target)
+            yield _Tap(i * window.kernel_size + j, source, target, tuple(repeated))
 
 
-def _span(window: Window, position: int, size: int) -> tuple[slice, slice]:
+def _spans(window: Window, position: int, size: int, padding_px: int) -> list[_Span]:
     """Return what a tap reads along one axis of the extended map, and which pixels it is for."""
-    padding_px = window.padding_px
     offset = position * window.dilation - window.reach_px
-    start = max(0, -offset - padding_px)
-    stop = min(size, size + padding_px - offset)
-    source = slice(start + offset + padding_px, stop + offset + padding_px)
-    return source, slice(start, stop)
+    start = min(max(0, -offset - padding_px), size)
+    stop = max(min(size, size + padding_px - offset), 0)
+    first, last = start + offset + padding_px, stop + offset + padding_px
+    spans = [_Span(slice(first, last), slice(start, stop), repeats=False)]
+    if window.border == "edge":
+        end = size + 2 * padding_px
+        spans.append(_Span(slice(0, 1), slice(0, start), repeats=True))
+        spans.append(_Span(slice(end - 1, end), slice(stop, size), repeats=True))
+    return [span for span in spans if span.target.start < span.target.stop]
 
 
 def _extended(x: Tensor, window: Window) -> Tensor:
     """Repeat the border pixels of ``x`` as far as the taps reach, if they are to be read there."""
     x = x.contiguous()
-    if window.padding_px == 0:
+    padding_px = window.padding_px((x.shape[2], x.shape[3]))
+    if padding_px == 0:
         return x
-    return functional.pad(x, (window.padding_px,) * 4, mode="replicate")
+    return functional.pad(x, (padding_px,) * 4, mode="replicate")
 
 
 def _fold_edges(extended: Tensor, padding_px: int) -> Tensor:

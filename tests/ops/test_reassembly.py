@@ -137,6 +137,18 @@ def test_sums_of_pixels_work_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(reassembled_by_sums(x, kernels, window), whole)
 
 
+def _peak_bytes(call: Callable[[], object]) -> int:
+    """Return the most memory that a call held at a time, beyond what was there before."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        call()
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
 def test_no_unfolded_or_upsampled_map_exists() -> None:
     """What is allocated stays within the kernels, the result and the map, and a copy of each."""
     options = {"kernel_size": 5, "scale": 2}
@@ -144,15 +156,38 @@ def test_no_unfolded_or_upsampled_map_exists() -> None:
     kernels = _kernels(x, options)
     for of in (x, x.double()):  # sums of pixels; shifts
         weights = kernels.to(of.dtype)
-        with torch.profiler.profile(profile_memory=True) as profile:
-            reassemble(of, weights, **options)
-        held = peak = 0
-        for event in profile.profiler.kineto_results.events():
-            if event.name() == "[memory]":
-                held += event.nbytes()
-                peak = max(peak, held)
+        peak = _peak_bytes(lambda of=of, weights=weights: reassemble(of, weights, **options))
         result = 4 * of.nbytes
         assert peak < 2 * (result + weights.nbytes + of.nbytes)
+
+
+@pytest.mark.parametrize("size_hw", [(16, 16), (64, 64)])
+@pytest.mark.parametrize("dilation", [1, 8, 64])
+def test_a_far_border_is_not_filled(size_hw: tuple[int, int], dilation: int) -> None:
+    """Pixels repeated beyond the border take no more than the map, however far the taps reach."""
+    options = {"kernel_size": 3, "dilation": dilation, "border": "edge"}
+    x = random_map(size_hw, batch=1, channels=64)
+    kernels = _kernels(x, options)
+    forward = _peak_bytes(lambda: reassemble(x, kernels, **options))
+    assert forward < 4 * x.nbytes
+    leaves = [leaf.clone().requires_grad_() for leaf in (x, kernels)]
+    both = _peak_bytes(lambda: reassemble(*leaves, **options).square().sum().backward())
+    assert both < 8 * x.nbytes
+
+
+def test_gradients_of_both_ways_to_repeat_the_border() -> None:
+    for size_hw, dilation in (((8, 7), 1), ((5, 6), 2), ((5, 6), 4), ((3, 4), 64)):
+        options = {"kernel_size": 3, "dilation": dilation, "border": "edge", "groups": 2}
+        x = torch.randn(1, 4, *size_hw, dtype=torch.float64)
+        kernels = _kernels(x, options).requires_grad_()
+        call = lambda a, b, options=options: reassemble(a, b, **options)  # noqa: E731
+        assert torch.autograd.gradcheck(call, (x.requires_grad_(), kernels))
+
+
+def test_kernels_on_another_device_are_refused() -> None:
+    x = torch.randn(1, 2, 3, 4)
+    with pytest.raises(InputError, match="kernels are torch.float32 on meta, expected"):
+        reassemble(x, torch.randn(1, 9, 3, 4, device="meta"), kernel_size=3)
 
 
 def test_normalizer_is_softmax_times_window() -> None:
