@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from differseg.ops.constants import constant
 from differseg.ops.wavelet_borders import sources
 
 
@@ -60,12 +61,16 @@ def _border(like: Tensor, axis: int, margins: tuple[int, int], mode: str) -> tup
     """Return the samples that continue a map before its start and after its end."""
     extent = like.shape[axis]
     left, right = margins
-    places = (range(-left, 0), range(extent, extent + right))
     before, after = (
-        torch.tensor(_sources(place, extent, mode), dtype=torch.int64, device=like.device)
-        for place in places
+        constant(_places, first, last, extent, mode, like=like, dtype=torch.int64)
+        for first, last in ((-left, 0), (extent, extent + right))
     )
     return before, after
+
+
+def _places(first: int, last: int, extent: int, mode: str) -> Tensor:
+    places = _sources(range(first, last), extent, mode)
+    return torch.tensor(places, dtype=torch.int64, device="cpu")
 
 
 def _sources(positions: range, extent: int, mode: str) -> list[int]:

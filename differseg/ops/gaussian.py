@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_floating, check_layout
 from differseg.ops.borders import extend, fold
-from differseg.ops.precision import exact, full_float32, rounded
+from differseg.ops.precision import convolution, exact, rounded
 
 BORDERS = ("reflect", "edge", "zeros")
 SMALLEST_SIGMA_PX = 0.01
@@ -146,12 +146,12 @@ def _squared_distances(like: Tensor, kernel_size: int) -> Tensor:
     return (torch.arange(kernel_size, device=like.device, dtype=like.dtype) - radius).square()[None]
 
 
-def _filter(x: Tensor, taps: Tensor, axis: int) -> Tensor:
+def _filtered(x: Tensor, taps: Tensor, axis: int) -> Tensor:
     """Correlate each channel with its taps (C or 1, K) along an axis that has its margins."""
     channels = x.shape[1]
     taps = taps.expand(channels, -1)[:, None]  # (C, 1, K)
     weight = taps[:, :, None, :] if axis == -1 else taps[:, :, :, None]
-    return F.conv2d(x, weight, groups=channels)
+    return convolution(x, weight, groups=channels)
 
 
 def _mode(border: str) -> str:
@@ -167,10 +167,26 @@ def _gaussian(x: Tensor, sigma: Tensor, kernel_size: int, border: str) -> Tensor
     y = exact(x).contiguous()
     taps = gaussian_taps(sigma.to(y.dtype), kernel_size)
     margins = (kernel_size // 2,) * 2
-    with full_float32(y):
-        for axis in (-1, -2):
-            y = _filter(extend(y, axis, margins, _mode(border)), taps, axis)
+    for axis in (-1, -2):
+        y = _filtered(extend(y, axis, margins, _mode(border)), taps, axis)
     return rounded(y, x.dtype).contiguous()  # (N, C, H, W)
+
+
+@torch.library.custom_op(
+    "differseg::filter_axis",
+    mutates_args=(),
+    schema="(Tensor x, Tensor taps, int axis) -> Tensor",
+)
+def _filter_axis(x: Tensor, taps: Tensor, axis: int) -> Tensor:
+    """Filter as :func:`_filtered`, for the gradient of sigma and the gradients of that one."""
+    return _filtered(x.contiguous(), taps, axis)
+
+
+@_filter_axis.register_fake
+def _(x: Tensor, taps: Tensor, axis: int) -> Tensor:
+    size = list(x.shape)
+    size[axis] -= taps.shape[1] - 1
+    return x.new_empty(size)
 
 
 @_gaussian.register_fake
@@ -216,9 +232,28 @@ def _gradient_of_sigma(ctx: Any, grad: Tensor, x: Tensor, sigma: Tensor) -> Tens
     slopes = slopes * (spread >= SMALLEST_SIGMA_PX)[:, None]
     margins, mode = (ctx.kernel_size // 2,) * 2, _mode(ctx.border)
     y = extend(extend(y, -1, margins, mode), -2, margins, mode)
-    change = _filter(_filter(y, slopes, -1), taps, -2) + _filter(_filter(y, taps, -1), slopes, -2)
+    filtered = torch.ops.differseg.filter_axis
+    change = filtered(filtered(y, slopes, -1), taps, -2)
+    change = change + filtered(filtered(y, taps, -1), slopes, -2)
     per_channel = (exact(grad) * change).sum((0, 2, 3))  # (C,)
     return (per_channel if sigma.shape[0] > 1 else per_channel.sum(0, keepdim=True)).to(sigma.dtype)
 
 
+def _keep_filter(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, taps, ctx.axis = inputs
+    ctx.save_for_backward(x, taps)
+
+
+def _filter_adjoint(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    x, taps = ctx.saved_tensors
+    margin = taps.shape[1] - 1
+    around = (margin, margin, 0, 0) if ctx.axis == -1 else (0, 0, margin, margin)
+    of_x = torch.ops.differseg.filter_axis(F.pad(grad, around), taps.flip(1), ctx.axis)
+    extent = grad.shape[ctx.axis]
+    read = (x.narrow(ctx.axis, tap, extent) for tap in range(margin + 1))
+    of_taps = torch.stack([(grad * part).sum((0, 2, 3)) for part in read], 1)  # (C, K)
+    return of_x, of_taps.sum_to_size(taps.shape), None
+
+
+_filter_axis.register_autograd(_filter_adjoint, setup_context=_keep_filter)
 _gaussian.register_autograd(_adjoint, setup_context=_keep)

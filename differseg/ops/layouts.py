@@ -51,7 +51,7 @@ def rows_of_pixels(x: Tensor) -> Tensor:
     """
     batch, channels, height, width = x.shape
     rows = x.new_empty(batch, height * width + 1, channels)
-    rows[:, -1] = 0
+    rows[:, -1].zero_()
     for image in range(batch):  # see channels_last
         rows[image, :-1] = x[image].flatten(1).t()
     return rows

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout, check_odd, check_range
+from differseg.ops.constants import constant
 from differseg.ops.layouts import empty_map
 from differseg.ops.precision import exact
 from differseg.ops.reassembly_forms import (
@@ -141,8 +142,7 @@ def hamming_window(kernel_size: int) -> Tensor:
         InputError: Kernel size out of range.
     """
     check_odd("hamming_window", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
-    logarithms = torch.tensor(log_hamming(kernel_size), dtype=torch.float64)
-    return logarithms.exp().view(kernel_size, kernel_size)
+    return _log_window(kernel_size).exp().view(kernel_size, kernel_size)
 
 
 def _check_groups(x: Tensor, groups: int) -> None:
@@ -176,9 +176,14 @@ def _normalized(logits: Tensor, kernel_size: int, groups: int, normalize: str) -
         return logits
     taps = logits.unflatten(1, (groups, kernel_size**2))  # (N, g, k*k, H, W)
     if normalize == "hamming":
-        window = torch.tensor(log_hamming(kernel_size), dtype=taps.dtype, device=taps.device)
-        taps = taps + window[:, None, None]
+        taps = taps + constant(_log_window, kernel_size, like=taps)
     return taps.softmax(2).flatten(1, 2)
+
+
+def _log_window(kernel_size: int) -> Tensor:
+    """Return the logarithm of the Hamming window, ``(k * k, 1, 1)``."""
+    logarithms = torch.tensor(log_hamming(kernel_size), dtype=torch.float64, device="cpu")
+    return logarithms[:, None, None]
 
 
 # The registered operators: no checks beyond torch's own, the functions above are the public ones.

@@ -22,7 +22,8 @@ from torch.nn import functional
 from differseg.errors import InputError
 from differseg.ops import bilinear
 from differseg.ops.arguments import check_layout, check_range
-from differseg.ops.precision import exact, full_float32
+from differseg.ops.constants import constant
+from differseg.ops.precision import convolution, exact
 
 MAX_RADIUS = 32
 MAX_ITERATIONS = 100
@@ -131,8 +132,7 @@ def invert_displacement(displacement: Tensor, *, iterations: int = 10) -> Tensor
 )
 def _saliency_displacement(saliency: Tensor, radius: int, fwhm: float) -> Tensor:
     moments, mass = _moments(exact(saliency), radius, fwhm)
-    displacement = moments / mass * unpinned(*moments.shape[2:]).to(moments)
-    return displacement.contiguous()
+    return _pinned(moments / mass).contiguous()
 
 
 @torch.library.custom_op(
@@ -144,12 +144,11 @@ def _saliency_displacement_gradient(
     grad: Tensor, saliency: Tensor, radius: int, fwhm: float
 ) -> Tensor:
     moments, mass = _moments(exact(saliency), radius, fwhm)
-    of_moments = exact(grad) * unpinned(*moments.shape[2:]).to(moments) / mass  # (N, 2, H, W)
+    of_moments = _pinned(exact(grad) / mass)  # (N, 2, H, W)
     of_mass = -(of_moments * moments / mass).sum(1, keepdim=True)  # (N, 1, H, W)
-    with full_float32(saliency):
-        extended = functional.conv_transpose2d(
-            torch.cat((of_moments, of_mass), 1), moment_kernels(radius, fwhm).to(moments)
-        )  # (N, 1, H + 2r, W + 2r)
+    kernels = constant(moment_kernels, radius, fwhm, like=moments)
+    of_sums = torch.cat((of_moments, of_mass), 1)
+    extended = convolution(of_sums, kernels, transposed=True)  # (N, 1, H + 2r, W + 2r)
     folded = _unreflected(_unreflected(extended, radius, -1), radius, -2)  # (N, 1, H, W)
     return folded.to(saliency.dtype).contiguous()
 
@@ -195,7 +194,7 @@ def moment_kernels(radius: int, fwhm: float) -> Tensor:
     Returns:
         ``(3, 1, 2 * radius + 1, 2 * radius + 1)`` float64.
     """
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
     bell = torch.exp(-4 * math.log(2) * offsets**2 / fwhm**2)
     mass = bell[:, None] * bell
     return torch.stack((mass * offsets, mass * offsets[:, None], mass)).unsqueeze(1)
@@ -204,10 +203,8 @@ def moment_kernels(radius: int, fwhm: float) -> Tensor:
 def _moments(saliency: Tensor, radius: int, fwhm: float) -> tuple[Tensor, Tensor]:
     """Return the moments of the saliency around every pixel, ``(N, 2, H, W)``, and its mass."""
     extended = functional.pad(saliency, (radius,) * 4, mode="reflect")
-    with full_float32(saliency):
-        sums = functional.conv2d(
-            extended, moment_kernels(radius, fwhm).to(extended)
-        )  # (N, 3, H, W)
+    kernels = constant(moment_kernels, radius, fwhm, like=extended)
+    sums = convolution(extended, kernels)  # (N, 3, H, W)
     return sums[:, :2], sums[:, 2:] + SMALLEST_MASS
 
 
@@ -220,6 +217,14 @@ def unpinned(height: int, width: int) -> Tensor:
     mask[0, :, 0] = mask[0, :, -1] = 0
     mask[1, 0] = mask[1, -1] = 0
     return mask
+
+
+def _pinned(moves: Tensor) -> Tensor:
+    """Multiply ``(N, 2, H, W)`` by :func:`unpinned`, in place."""
+    for end in (0, -1):
+        moves[:, 0].select(-1, end).zero_()
+        moves[:, 1].select(-2, end).zero_()
+    return moves
 
 
 def _unreflected(extended: Tensor, radius: int, axis: int) -> Tensor:

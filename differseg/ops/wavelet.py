@@ -39,8 +39,9 @@ from torch.nn import functional as F
 from differseg.errors import InputError
 from differseg.ops.arguments import check_choice, check_layout
 from differseg.ops.borders import extend, fold
+from differseg.ops.constants import constant
 from differseg.ops.filter_banks import FilterBank, filter_bank
-from differseg.ops.precision import exact, full_float32, rounded
+from differseg.ops.precision import convolution, exact, rounded
 from differseg.ops.wavelet_borders import coefficients, margins
 
 # Filters of up to so many taps run over both axes in one pass; longer ones are cheaper in two.
@@ -226,13 +227,13 @@ def _dwt2(x: Tensor, lowpass: Sequence[float], highpass: Sequence[float], mode: 
     y = exact(x).contiguous()
     y = extend(y, -1, margins(x.shape[-1], taps, mode), mode)
     y = extend(y, -2, margins(x.shape[-2], taps, mode), mode)
-    filters = torch.tensor([lowpass[::-1], highpass[::-1]], dtype=torch.float64)  # (2, L)
-    with full_float32(y):
-        if taps <= _ONE_PASS_DOWN:
-            bands = [_filter(y, plane, (2, 2)) for plane in _planes(filters)]
-        else:
-            rows = [_filter(y, row[None], (1, 2)) for row in filters]  # (N, C, H, w) each
-            bands = [_filter(row, column[:, None], (2, 1)) for row in rows for column in filters]
+    filters = tuple(lowpass[::-1]), tuple(highpass[::-1])
+    if taps <= _ONE_PASS_DOWN:
+        bands = [_filter(y, plane, (2, 2)) for plane in constant(_planes, *filters, like=y)]
+    else:
+        pair = constant(_pair, *filters, like=y)  # (2, L)
+        rows = [_filter(y, row[None], (1, 2)) for row in pair]  # (N, C, H, w) each
+        bands = [_filter(row, column[:, None], (2, 1)) for row in rows for column in pair]
     return torch.stack([rounded(band, x.dtype) for band in bands], 2)  # (N, C, 4, h, w)
 
 
@@ -260,38 +261,47 @@ def _idwt2(
         for axis in (-1, -2):
             y = extend(y, axis, (around, around), "periodic")
         crop = taps // 2 - 1 + 2 * around
-    filters = torch.tensor([list(lowpass), list(highpass)], dtype=torch.float64)  # (2, L)
-    with full_float32(y):
-        if taps <= _ONE_PASS_UP:
-            planes = _planes(filters)[:, None].repeat(channels, 1, 1, 1).to(y)
-            y = F.conv_transpose2d(y, planes, stride=2, padding=crop, groups=channels)
-        else:
-            low, high = filters
-            average, across, along, both = y.unflatten(1, (-1, 4)).unbind(2)
-            smooth = _spread(average, low, -2, crop).add_(_spread(across, high, -2, crop))
-            rough = _spread(along, low, -2, crop).add_(_spread(both, high, -2, crop))
-            y = _spread(smooth, low, -1, crop).add_(_spread(rough, high, -1, crop))
+    filters = tuple(lowpass), tuple(highpass)
+    if taps <= _ONE_PASS_UP:
+        planes = constant(_planes, *filters, like=y)[:, None].repeat(channels, 1, 1, 1)
+        y = convolution(
+            y, planes, stride_hw=(2, 2), crop_hw=(crop, crop), transposed=True, groups=channels
+        )
+    else:
+        low, high = constant(_pair, *filters, like=y)
+        average, across, along, both = y.unflatten(1, (-1, 4)).unbind(2)
+        smooth = _spread(average, low, -2, crop).add_(_spread(across, high, -2, crop))
+        rough = _spread(along, low, -2, crop).add_(_spread(both, high, -2, crop))
+        y = _spread(smooth, low, -1, crop).add_(_spread(rough, high, -1, crop))
     return rounded(y[..., :height, :width], bands.dtype).contiguous()  # (N, C, H, W)
 
 
-def _planes(filters: Tensor) -> Tensor:
+def _pair(lowpass: tuple[float, ...], highpass: tuple[float, ...]) -> Tensor:
+    """Return both filters (2, L)."""
+    return torch.tensor((lowpass, highpass), dtype=torch.float64, device="cpu")
+
+
+def _planes(lowpass: tuple[float, ...], highpass: tuple[float, ...]) -> Tensor:
     """Return the four two-dimensional filters (4, L, L) in the order of the bands."""
+    filters = _pair(lowpass, highpass)
     return torch.einsum("wj,hi->whij", filters, filters).flatten(0, 1)
 
 
 def _filter(x: Tensor, taps: Tensor, stride_hw: tuple[int, int]) -> Tensor:
     """Correlate every channel with the same taps (A, B)."""
-    weight = taps.repeat(x.shape[1], 1, 1, 1).to(x)
-    return F.conv2d(x, weight, stride=stride_hw, groups=x.shape[1])
+    channels = x.shape[1]
+    return convolution(x, taps.repeat(channels, 1, 1, 1), stride_hw=stride_hw, groups=channels)
 
 
 def _spread(x: Tensor, taps: Tensor, axis: int, crop: int) -> Tensor:
     """Run the transposed convolution of every channel with the same taps (L,) along an axis."""
-    shape, stride, padding = (1, -1), (1, 2), (0, crop)
+    shape, stride, cropped, channels = (1, -1), (1, 2), (0, crop), x.shape[1]
     if axis == -2:
-        shape, stride, padding = shape[::-1], stride[::-1], padding[::-1]
-    weight = taps.view(shape).repeat(x.shape[1], 1, 1, 1).to(x)
-    return F.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
+        shape, stride, cropped = shape[::-1], stride[::-1], cropped[::-1]
+    weight = taps.view(shape).repeat(channels, 1, 1, 1)
+    return convolution(
+        x, weight, stride_hw=stride, crop_hw=cropped, transposed=True, groups=channels
+    )
 
 
 @_dwt2.register_fake
