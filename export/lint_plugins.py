@@ -25,7 +25,6 @@ from differseg.export.lowering.plugin_nodes import (
     PLUGIN_NODES,
     PLUGIN_VERSION,
     VERSION_ATTRIBUTE,
-    Attribute,
 )
 from differseg.export.targets import Target, Version
 from differseg.export.verdict import Verdict
@@ -66,7 +65,7 @@ def own_verdict(node: onnx.NodeProto, target: Target) -> Verdict:
             "export with --ops plugin, which writes the namespace into the node",
         )
     for name, expected in PLUGIN_ATTRIBUTES[node.op_type].items():
-        wrong = _wrong(given.get(name), expected)
+        wrong = expected.wrong(given.get(name))
         if wrong:
             return no(
                 f"its plugin refuses the attribute {name}: {wrong}",
@@ -92,23 +91,3 @@ def function_hides_plugin(call: onnx.NodeProto, version: Version) -> bool:
 def _text(attribute: onnx.AttributeProto) -> str:
     """Return what the parser reads as text: nothing from an attribute of another type."""
     return attribute.s.decode(errors="replace")
-
-
-def _wrong(attribute: onnx.AttributeProto | None, expected: Attribute) -> str:
-    """Return what is wrong with an attribute; empty when nothing is."""
-    if attribute is None:
-        return "it is missing"
-    kind = onnx.AttributeProto.AttributeType.Name(attribute.type)
-    if kind != expected.kind:
-        return f"it is {kind}, expected {expected.kind}"
-    values = expected.values
-    if isinstance(values, tuple):
-        text = _text(attribute)
-        return "" if text in values else f"it is {text!r}, expected one of {', '.join(values)}"
-    number, what = attribute.i, "it is"
-    if kind == "FLOATS":
-        number, what = len(attribute.floats), "numbers in it:"
-    if number in values:
-        return ""
-    step = f" in steps of {values.step}" if values.step > 1 else ""
-    return f"{what} {number}, expected {values[0]} to {values[-1]}{step}"

@@ -10,7 +10,6 @@ Convention: as :mod:`differseg.ops.fourier`.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import onnx_ir as ir
 
@@ -24,13 +23,10 @@ from differseg.export.lowering.fourier_plan import (
 from differseg.export.lowering.fourier_steps import Plan, Product, Reshape, Step, Take
 from differseg.export.lowering.framework import Builder, Call, Lowering
 from differseg.manifest import Decision
-from differseg.ops.fourier import NORMS
 
 
 class _LowerFourier(Lowering):
     """Write a plan's steps one after the other."""
-
-    words: ClassVar = {"norm": NORMS}
 
     def decisions(self, call: Call) -> list[Decision]:
         """Return how each axis is transformed."""

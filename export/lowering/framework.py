@@ -16,7 +16,7 @@ rounds them once; nothing constant is left to the graph.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -142,8 +142,6 @@ class Lowering(ABC):
     """The node that is rewritten."""
     constant_operands: ClassVar[tuple[int, ...]] = ()
     """Operands whose numbers the rewrite reads."""
-    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Attribute that is a word to the words that it can be."""
 
     def check(self, call: Call) -> str | None:
         """Return why a node cannot be rewritten, None when it can."""

@@ -6,15 +6,13 @@ TensorRT; from 9 taps on one pass along each axis is cheaper.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import torch
 
 from differseg.export.lowering.framework import Builder, Call, Lowering
-from differseg.ops.gaussian import BORDERS, gaussian_taps
+from differseg.ops.gaussian import gaussian_taps
 
 _LARGEST_SQUARE = 7
 
@@ -24,7 +22,6 @@ class LowerGaussian(Lowering):
 
     op_type = "DiffersegGaussian"
     constant_operands = (1,)
-    words: ClassVar = {"border": BORDERS}
 
     def rewrite(self, op: Builder, call: Call) -> ir.Value:
         """Append a Pad, except for zeros, and one Conv or two."""

@@ -50,11 +50,6 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {overload: _translation(overload) for overload in map(_overload, LOWERINGS)}
 
 
-def schema_of(op_type: str) -> onnx.defs.OpSchema:
-    """Return what a node of ours must look like: its operands and its attributes."""
-    return _schema(_overload(op_type))
-
-
 def _overload(op_type: str) -> torch._ops.OpOverload:
     overload: torch._ops.OpOverload = getattr(torch.ops.differseg, name_of(op_type)).default
     return overload

@@ -5,6 +5,10 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,25 @@ class Attribute:
 
     kind: str
     values: tuple[str, ...] | range
+
+    def wrong(self, given: onnx.AttributeProto | None) -> str:
+        """Return what is wrong with a node's attribute; empty when nothing is."""
+        if given is None:
+            return "it is missing"
+        kind = given.AttributeType.Name(given.type)
+        if kind != self.kind:
+            return f"it is {kind}, expected {self.kind}"
+        values = self.values
+        if isinstance(values, tuple):
+            text = given.s.decode(errors="replace")
+            return "" if text in values else f"it is {text!r}, expected one of {', '.join(values)}"
+        number, what = given.i, "it is"
+        if kind == "FLOATS":
+            number, what = len(given.floats), "numbers in it:"
+        if number in values:
+            return ""
+        step = f" in steps of {values.step}" if values.step > 1 else ""
+        return f"{what} {number}, expected {values[0]} to {values[-1]}{step}"
 
 
 _SIZE = Attribute("INT", range(1, 1 << 31))

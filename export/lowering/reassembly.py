@@ -11,8 +11,6 @@ where products need some tens of MB.  Targets that have it take the plugin inste
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import onnx_ir as ir
 
@@ -21,7 +19,6 @@ from differseg.export.lowering.reassembly_plan import Reassembly, Tiling
 from differseg.export.lowering.reassembly_products import by_products
 from differseg.export.lowering.reassembly_shifts import by_shifts
 from differseg.manifest import Decision
-from differseg.ops.reassembly import BORDERS, NORMALIZATIONS
 from differseg.ops.reassembly_forms import log_hamming
 
 
@@ -29,7 +26,6 @@ class LowerReassemble(Lowering):
     """Normalise the kernels, then reassemble ``(N, C, h, w)`` to ``(N, C, s * h, s * w)``."""
 
     op_type = "DiffersegReassemble"
-    words: ClassVar = {"border": BORDERS, "normalize": NORMALIZATIONS}
 
     def check(self, call: Call) -> str | None:
         """Refuse sizes that are not numbers, and kernels of another size than the map asks for."""

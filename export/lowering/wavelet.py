@@ -11,15 +11,12 @@ correlation of stride 2 with the reversed filter.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from differseg.export.lowering.borders import extend
 from differseg.export.lowering.framework import Builder, Call, Lowering
-from differseg.ops.wavelet import MODES
 from differseg.ops.wavelet_borders import coefficients, margins, sources
 
 Array = npt.NDArray[np.float64]
@@ -32,7 +29,6 @@ class LowerDwt2(Lowering):
     """``(N, C, H, W)`` to bands ``(N, C, 4, h, w)``: continue the border, then convolve."""
 
     op_type = "DiffersegDwt2"
-    words: ClassVar = {"mode": MODES}
 
     def kernel_refusal(self, call: Call) -> str | None:
         """Refuse types, and filters that the kernel cannot hold."""
@@ -67,7 +63,6 @@ class LowerIdwt2(Lowering):
     """Bands ``(N, C, 4, h, w)`` to ``(N, C, H, W)``: transposed convolution, cropped."""
 
     op_type = "DiffersegIdwt2"
-    words: ClassVar = {"mode": MODES}
 
     def kernel_refusal(self, call: Call) -> str | None:
         """Refuse types, and filters that the kernel cannot hold."""

@@ -283,17 +283,36 @@ def _without_operand(model: onnx.ModelProto) -> None:
     del _own(model, "DiffersegRfft2").input[:]
 
 
+def _with_a_map(model: onnx.ModelProto) -> None:
+    _own(model, "DiffersegIrfft2").input[:] = _own(model, "DiffersegRfft2").input
+
+
+def _without_kernel(model: onnx.ModelProto) -> None:
+    _own(model, "DiffersegRfft2").op_type = "DiffersegRfft"
+
+
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (_without("DiffersegDwt2", "mode"), "'mode' is missing, expected one of type STRING"),
-        (_with("DiffersegDwt2", "mode", 3), "'mode' has the type INT, expected STRING"),
-        (_with("DiffersegRfft2", "norm", "orto"), "'norm' is 'orto', expected one of backward, "),
-        (_with("DiffersegIrfft2", "width", 0), "do not go with operands of shape"),
+        (_without("DiffersegDwt2", "mode"), "refuses the attribute mode: it is missing"),
+        (
+            _with("DiffersegDwt2", "mode", 3),
+            "refuses the attribute mode: it is INT, expected STRING",
+        ),
+        (
+            _with("DiffersegRfft2", "norm", "orto"),
+            "attribute norm: it is 'orto', expected one of backward, ",
+        ),
+        (
+            _with("DiffersegIrfft2", "width", 0),
+            "attribute width: it is 0, expected 1 to 2147483647",
+        ),
+        (_with_a_map, "(norm ortho, width 16) do not go with operands of shape [1,4,12,16]"),
         (_without_shapes, "the type or shape of operand 0 is not known"),
-        (_without_operand, "it has 0 operands, expected x"),
+        (_without_operand, "(norm ortho) do not go with operands of shape no"),
+        (_without_kernel, "the plugin library has no kernel for it, and the file no definition"),
     ],
-    ids=["missing", "type", "word", "size", "shapes", "operands"],
+    ids=["missing", "type", "word", "number", "rank", "shapes", "operands", "kernel"],
 )
 def test_an_edited_file_is_refused(
     edit: Callable[[onnx.ModelProto], None], words: str, files: dict[str, Path], tmp_path: Path
