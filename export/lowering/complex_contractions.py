@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 
-from differseg.export.lowering.complex_layout import permute, reduced, unsqueeze, view
+from differseg.export.lowering.complex_layout import (
+    expand,
+    permute,
+    reduced,
+    select,
+    unsqueeze,
+    view,
+)
 from differseg.export.lowering.complex_pair import PARTS, Pair, numel
 from differseg.export.lowering.complex_rules import (
     Value,
@@ -23,14 +30,17 @@ from differseg.export.lowering.complex_rules import (
     swapped,
     with_signs,
 )
+from differseg.export.lowering.einsum import extents, parsed
 
 
-@rule(aten.mm, aten.bmm, aten.matmul)
+@rule(aten.mm, aten.bmm, aten.matmul, aten.mv, aten.dot)
 def matmul(a: Value, b: Value) -> Pair:
     """Return the matrix product over the last axis of ``a`` and the last but one of ``b``."""
     first, second = as_pair(a).filled(), as_pair(b).filled()
-    if first.ndim < 2 or second.ndim < 2:
-        raise NotImplementedError("complex vectors are multiplied as matrices of one row or column")
+    if second.ndim == 1:
+        return select(matmul(first, unsqueeze(second, 1)), -1, 0)
+    if first.ndim == 1:
+        return select(matmul(unsqueeze(first, 0), second), -2, 0)
     rows, columns, inner = first.shape[-2], second.shape[-1], first.shape[-1]
     left, right = first.real, second.real
     if not first.is_real:
@@ -62,44 +72,28 @@ def _linear(x: Value, weight: Value, bias: Value | None = None) -> Pair:
     return product if bias is None else add(product, bias)
 
 
-@rule(aten.addmm)
-def _addmm(bias: Value, a: Value, b: Value) -> Pair:
-    return add(matmul(a, b), bias)
+@rule(aten.addmm, aten.addmv, aten.baddbmm)
+def _addmm(bias: Value, a: Value, b: Value, *, beta: complex = 1, alpha: complex = 1) -> Pair:
+    return add(multiply(matmul(a, b), alpha), multiply(as_pair(bias), beta))
 
 
 @rule(aten.einsum)
 def _einsum(equation: str, operands: Sequence[Value], path: Any = None) -> Pair:
-    letters, wanted = _parsed(equation, [as_pair(value).ndim for value in operands])
-    total, have = as_pair(operands[0]), letters[0]
-    for index in range(1, len(operands)):
+    pairs = [as_pair(value) for value in operands]
+    letters, wanted = parsed(equation, [pair.ndim for pair in pairs])
+    longest = extents(letters, [pair.shape for pair in pairs])
+    pairs = [
+        expand(pair, [longest[letter] for letter in term])
+        for pair, term in zip(pairs, letters, strict=True)
+    ]
+    total, have = pairs[0], letters[0]
+    for index in range(1, len(pairs)):
         later = wanted + "".join(letters[index + 1 :])
-        operand = as_pair(operands[index])
-        total, have = _contracted(total, have, operand, letters[index], later)
+        total, have = _contracted(total, have, pairs[index], letters[index], later)
     total, have = _without(total, have, wanted)
     result = permute(total, [have.index(letter) for letter in wanted])
     # Now, while it is small: truncated spectra are padded afterwards.  The batch comes first again.
     return result.settled()
-
-
-def _parsed(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
-    """Return the letters of each operand and of the result, an ellipsis as letters of its own."""
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms = left.split(",")
-    spare = [letter for letter in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if letter not in equation]
-    spans = [
-        rank - len(term.replace("...", "")) if "..." in term else 0
-        for term, rank in zip(terms, ranks, strict=True)
-    ]
-    dots = "".join(spare[: max(spans)])
-    letters = [
-        term.replace("...", dots[len(dots) - span :])
-        for term, span in zip(terms, spans, strict=True)
-    ]
-    if any(len(set(term)) < len(term) for term in letters):
-        raise NotImplementedError(f"complex einsum {equation!r} takes a diagonal")
-    every = "".join(letters)
-    once = sorted(letter for letter in set(every) - set(dots) if every.count(letter) == 1)
-    return letters, right.replace("...", dots) if arrow else dots + "".join(once)
 
 
 def _contracted(a: Pair, of_a: str, b: Pair, of_b: str, later: str) -> tuple[Pair, str]:

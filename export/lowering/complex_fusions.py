@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 
 from differseg.export.lowering.complex_pair import Pair
@@ -202,8 +203,11 @@ def _zeros_of_rolled(site: Site) -> Any:
         return NotImplemented
     for node, other, where_true in ((first, second, True), (second, first, False)):
         z = site.values.get(node)
-        if not isinstance(z, Rolled) or not _is_zero(site.values.get(other, other)):
+        zero = site.values.get(other, other)
+        if not isinstance(z, Rolled) or not _is_zero(zero):
             continue
+        if isinstance(zero, Pair) and torch.broadcast_shapes(zero.shape, z.shape) != z.shape:
+            return NotImplemented
         chosen = _rolled_back(site.values[mask], z)
         if chosen is None:
             return NotImplemented

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from differseg.export.lowering.complex_pair import PARTS, Order, Pair, numel
-from differseg.export.lowering.complex_rules import Value, as_pair, aten, rule
+from differseg.export.lowering.complex_rules import Value, as_pair, aten, rule, unequal
 
 
 def axis_of(z: Pair, dim: int) -> int:
@@ -52,6 +52,8 @@ def to_copy(z: Any, *_arguments: Any, dtype: torch.dtype | None = None, **_: Any
         return Pair.split(z if z.dtype == dtype.to_real() else z.to(dtype.to_real()), None)
     if dtype is None or dtype == z.dtype.to_complex():
         return z
+    if dtype == torch.bool:
+        return unequal(z, 0)
     if not dtype.is_complex:
         return z.real.to(dtype)
     return _each(z, z.shape, lambda part, _: part.to(dtype.to_real()))
@@ -85,6 +87,8 @@ def _matrix_transpose(z: Pair) -> Pair:
 @rule(aten.view, aten._unsafe_view, aten.reshape)
 def view(z: Pair, shape: Sequence[int]) -> Pair:
     """Return the same numbers in another shape, with as little transposition as possible."""
+    if isinstance(shape, torch.dtype):
+        raise NotImplementedError("its memory is not read as another type; use torch.view_as_real")
     if tuple(shape) == z.shape:
         return z
     if not z.is_packed:
@@ -192,7 +196,8 @@ def part_along(z: Pair, dim: int = 0, start: Any = None, end: Any = None, step: 
 
 
 @rule(aten.select)
-def _select(z: Pair, dim: int, index: int) -> Pair:
+def select(z: Pair, dim: int, index: int) -> Pair:
+    """Return one element along an axis, which goes."""
     axis = axis_of(z, dim)
     shape = [extent for other, extent in enumerate(z.shape) if other != axis]
     return _each(z, shape, lambda part, find: part.select(find(axis), index), _removed([axis]))
@@ -229,7 +234,7 @@ def _split(z: Pair, sizes: int | Sequence[int], dim: int = 0) -> list[Pair]:
 
 @rule(aten.unbind)
 def _unbind(z: Pair, dim: int = 0) -> list[Pair]:
-    return [_select(z, dim, index) for index in range(z.shape[dim])]
+    return [select(z, dim, index) for index in range(z.shape[dim])]
 
 
 @rule(aten.cat, aten.concatenate)
@@ -299,6 +304,8 @@ def _mean(z: Pair, dims: Any = None, keepdim: bool = False, *, dtype: Any = None
 
 def reduced(z: Pair, reduce: Any, dims: Any, keepdim: bool) -> Pair:
     """Return sums or means over some axes, over all of them where ``dims`` names none."""
+    if z.ndim == 0:
+        return z
     wanted = range(z.ndim) if not dims and dims != 0 else [dims] if isinstance(dims, int) else dims
     axes = [axis_of(z, dim) for dim in wanted]
     return z.filled().map(

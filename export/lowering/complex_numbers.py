@@ -28,6 +28,9 @@ from differseg.export.lowering.complex_pair import PARTS, Pair
 from differseg.export.lowering.complex_rules import RULES, aten
 from differseg.export.lowering.complex_transforms import resolved
 
+_VIEWS = (aten.view.default, aten._unsafe_view.default)
+"""Of a real part too, which lies otherwise in memory than in the module: reshaped instead."""
+
 
 def real_valued(
     program: torch.export.ExportedProgram, arguments: tuple[Tensor, ...], shapes: Any = None
@@ -44,22 +47,26 @@ def real_valued(
     """
     if not _concerned(program):
         return program
-    program = _in_known_operators(program)
-    if not any(_is_complex(node) for node in program.graph.nodes):
-        return program
-    _refuse_complex_interface(program)
-    written = _RealProgram(program.module())
     dynamic = None if shapes is None else (tuple(_shape_of_each(shapes)),)
     try:
+        program = _in_known_operators(program)
+        if not any(_is_complex(node) for node in program.graph.nodes):
+            return program
+        _refuse_complex_interface(program)
+        written = _RealProgram(program.module())
         return torch.export.export(written, arguments, dynamic_shapes=dynamic, strict=False)
     except DifferSegError:
         raise
-    except Exception as error:  # whatever an operator says of operands that a rule gives it
-        first_line = next((line for line in str(error).splitlines() if line.strip()), "")
+    except Exception as error:
         raise InputError(
             f"the complex numbers of the module cannot be written as real ones "
-            f"({type(error).__name__}: {first_line.strip()[:300]}); use real tensors there"
+            f"({_one_line(error)}); use real tensors there"
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    first_line = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first_line.strip()[:300]}"
 
 
 def _shape_of_each(shapes: Any) -> list[Any]:
@@ -88,9 +95,24 @@ def _touches_complex(node: fx.Node) -> bool:
 def _in_known_operators(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """Write the program without mutation, and what has no rule with operators that have one."""
     tried: set[Any] = set()
-    program = program.run_decompositions(_composite(program, tried))  # ends mutation in any case
+    program = _decomposed(program, _composite(program, tried))  # ends mutation in any case
     while table := _composite(program, tried):
-        program = program.run_decompositions(table)
+        program = _decomposed(program, table)
+    return program
+
+
+def _decomposed(
+    program: torch.export.ExportedProgram, table: dict[Any, Any]
+) -> torch.export.ExportedProgram:
+    """Write some operators with others, but for those that PyTorch fails to write so."""
+    try:
+        return program.run_decompositions(table)
+    except Exception:  # of PyTorch's own rules, some of which know nothing of complex numbers
+        if not table:
+            raise
+    tables = [{operator: how} for operator, how in table.items()] if len(table) > 1 else [{}]
+    for part in tables:
+        program = _decomposed(program, part)
     return program
 
 
@@ -193,7 +215,14 @@ class _RealInterpreter(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         """Compute one node; a pair remembers whether it is a constant."""
         self.site = Site(n, self.env, self.constants)
-        result = super().run_node(n)
+        try:
+            result = super().run_node(n)
+        except DifferSegError:
+            raise
+        except NotImplementedError as error:
+            raise _no_rule(n, f": {error}") from error
+        except Exception as error:  # whatever an operator says of operands that a rule gives it
+            raise _no_rule(n, f" ({_one_line(error)})") from error
         for value in result if isinstance(result, list | tuple) else (result,):
             if isinstance(value, Pair):
                 value.constant = n in self.constants
@@ -220,6 +249,8 @@ class _RealInterpreter(fx.Interpreter):
             if result is not NotImplemented:
                 return result
         if not _touches_complex(node):
+            if target in _VIEWS:
+                return torch.reshape(*args)
             return super().call_function(target, args, kwargs)
         if getattr(target, "__name__", "") == "getitem":
             return args[0][args[1]]
@@ -229,10 +260,7 @@ class _RealInterpreter(fx.Interpreter):
         if rule is None:
             raise _no_rule(node, "")
         args, kwargs = fx.map_arg((node.args, node.kwargs), self._operand)
-        try:
-            result = rule(*args, **_relevant(kwargs))
-        except NotImplementedError as error:
-            raise _no_rule(node, f": {error}") from error
+        result = rule(*args, **_relevant(kwargs))
         return result.real if isinstance(result, Pair) and not _is_complex(node) else result
 
     def _operand(self, node: fx.Node) -> Any:
@@ -246,10 +274,15 @@ def _relevant(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in memory}
 
 
-def _no_rule(node: fx.Node, why: str) -> InputError:
+def place_of(node: fx.Node) -> str:
+    """Return where a node comes from, in words."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed([entry[0] for entry in stack.values()]), "") or "the module itself"
+    return f"node {node.name!r}, from {path}"
+
+
+def _no_rule(node: fx.Node, why: str) -> InputError:
     return InputError(
-        f"{node.target} of complex numbers (node {node.name!r}, from {path}) has no form in real "
+        f"{node.target} of complex numbers ({place_of(node)}) has no form in real "
         f"ones{why}; write it with the real and imaginary parts, abs, angle, or real tensors"
     )

@@ -37,7 +37,10 @@ def _stacked_parts(site: Site) -> Any:
 
 
 def _read_as_pair(site: Site, real: Any, imaginary: Any) -> Any:
-    """Return a pair that is one tensor already, where its two parts come from one."""
+    """Return the pair, deferred or not, or the one tensor that the two parts come from."""
+    whole, other = part_of(real), part_of(imaginary)
+    if whole and other and whole[0] is other[0] and (whole[1], other[1]) == (0, 1):
+        return site.values[whole[0]]
     first, second = source_of(real), source_of(imaginary)
     selected, halved = _selected(first, second), _halved(first, second)
     if selected is None and halved is None:

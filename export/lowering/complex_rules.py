@@ -127,6 +127,13 @@ def modulus(z: Pair) -> Tensor:
     return in_logical_order(size, [label for label in order if label != PARTS])
 
 
+@rule(aten.linalg_vector_norm)
+def _vector_norm(
+    z: Pair, ord: float = 2, dim: Any = None, keepdim: bool = False, **_: Any
+) -> Tensor:
+    return torch.linalg.vector_norm(modulus(z), ord, dim, keepdim)
+
+
 @rule(aten.angle)
 def angle(z: Pair) -> Tensor:
     """Return the argument in [-pi, pi]."""
@@ -146,6 +153,22 @@ def unit(z: Pair) -> Pair:
         nowhere = (size == 0).to(size.dtype)
         z.turn = divide(add(z, nowhere), size + nowhere)
     return z.turn
+
+
+# Comparisons.
+
+
+@rule(aten.ne)
+def unequal(a: Value, b: Value) -> Tensor:
+    """Return where two numbers differ; at least one is complex."""
+    like = a if isinstance(a, Pair) else b if isinstance(b, Pair) else None
+    first, second = as_pair(a, like), as_pair(b, like)
+    return (first.real != second.real) | (first.imag != second.imag)
+
+
+@rule(aten.eq)
+def _equal(a: Value, b: Value) -> Tensor:
+    return unequal(a, b).logical_not()
 
 
 # Sums, products and powers.

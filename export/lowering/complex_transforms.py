@@ -29,6 +29,12 @@ _INVERSE = ("forward", "ortho", "backward")
 _OPPOSITE = dict(zip(_FORWARD, _INVERSE, strict=True))
 
 
+VARYING_ROLL = (
+    "it rolls an axis that varies, as the batch does; give the axes, such as dim=(-2, -1)"
+)
+"""What is said of fftshift without dim where the batch is dynamic."""
+
+
 class Deferred(Pair):
     """A pair that is computed when something needs all of it."""
 
@@ -181,8 +187,8 @@ def _roll(z: Pair, shifts: Any, dims: Any = ()) -> Pair:
     shifts, dims = ([n] if isinstance(n, int) else list(n) for n in (shifts, dims))
     if not dims:
         raise NotImplementedError("complex numbers are rolled along named axes only")
-    if not all(isinstance(shift, int) for shift in shifts):  # along an axis that varies
-        return z.map(lambda part, find: part.roll(shifts, [find(dim % z.ndim) for dim in dims]))
+    if not all(isinstance(shift, int) for shift in shifts):
+        raise NotImplementedError(VARYING_ROLL)
     total: dict[int, int] = {}
     for shift, dim in zip(shifts, dims, strict=True):
         axis = dim % z.ndim

@@ -25,7 +25,10 @@ from differseg.export.lowering.complex_rules import Value, as_pair, aten, rule
 # Constants.
 
 
-@rule(aten.zeros, aten.new_zeros, aten.zeros_like)
+@rule(
+    *(aten.zeros, aten.new_zeros, aten.zeros_like),
+    *(aten.empty, aten.new_empty, aten.empty_like),  # which may hold anything
+)
 def _zeros(*arguments: Any, dtype: torch.dtype | None = None, device: Any = None, **_: Any) -> Pair:
     like, *rest = arguments  # a tensor, or nothing but the shape
     if not isinstance(like, Pair | Tensor):
@@ -72,7 +75,10 @@ def _slice_scatter(
     if is_whole(start, end, step):
         return piece
     if step != 1:
-        raise NotImplementedError("complex slices are replaced without a step only")
+        order = z.tensor_and_order()[1]
+        tensors = (z.arranged(order), piece.arranged(order))
+        written = aten.slice_scatter(*tensors, order.index(axis), start, end, step)
+        return Pair.packed(written, order)
     extent = z.shape[axis]
     begin, stop, _ = slice(start, end).indices(extent)
     if (begin, stop) == (0, extent) or (z.is_zero and piece.is_zero):
@@ -128,4 +134,5 @@ def _index_put(z: Pair, indices: Sequence[Tensor | None], values: Value) -> Pair
     if mask is None or mask.dtype != torch.bool or not alone:
         raise NotImplementedError("complex elements are replaced by a mask and one number only")
     behind = z.ndim - len(whole) - mask.ndim
-    return _where(mask[(..., *[None] * behind)], view(number, [1] * z.ndim), z)
+    spread = (..., *[None] * behind)
+    return _where(mask[spread], view(number, [1] * z.ndim), z)
