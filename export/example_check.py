@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from differseg.errors import CheckFailedError
+from differseg.errors import CheckFailedError, InputError
 from differseg.export.finish import finish_body
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.lowering.spelling import with_definitions
@@ -21,7 +21,9 @@ from differseg.export.modelfile import serialize
 from differseg.export.trace import evaluating, returned_tensors
 
 MAX_ERROR = 1e-4
-"""Largest difference between PyTorch and ONNX Runtime that an export may show."""
+"""Largest difference between PyTorch and ONNX Runtime that an export may show; in proportion to
+the output's largest value where that is above ``LARGE``, as in the spectrum of a picture."""
+LARGE = 10.0
 MAX_HALF_ERROR = 5e-3
 """The same for an output of float16, relative to its largest value."""
 
@@ -30,7 +32,8 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
     """Return the largest difference between the module and ONNX Runtime on the example.
 
     Raises:
-        CheckFailedError: It is above ``MAX_ERROR``, a shape differs, a number is not finite, or
+        InputError: The module itself fails on the example.
+        CheckFailedError: It is above the limit, a shape differs, a number is not finite, or
             ONNX Runtime cannot run the file.
     """
     import onnxruntime
@@ -38,7 +41,15 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     with evaluating(module), torch.no_grad():
         # A copy, because a module may write to its inputs.
-        result = module(*(value.to(device, copy=True) for value in example_inputs.values()))
+        copies = [value.to(device, copy=True) for value in example_inputs.values()]
+        try:
+            result = module(*copies)
+        except Exception as error:  # whatever a user's module raises
+            text = " ".join(str(error).split())[:300]
+            raise InputError(
+                f"{type(module).__name__}: it was traced, but fails on the example inputs "
+                f"({type(error).__name__}: {text}); mend the module or give other inputs"
+            ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     feed = {name: value.detach().cpu().numpy() for name, value in example_inputs.items()}
@@ -55,13 +66,17 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
     worst = 0.0
     for name, value, array in zip(names, returned_tensors(result), found, strict=True):
         expected = value.detach().cpu().double().numpy()
-        found_error, limit = _difference(name, expected, array), MAX_ERROR
+        found_error = _difference(name, expected, array)
+        largest = float(np.abs(expected).max(initial=0.0))
         if array.dtype == np.float16:
-            limit = MAX_HALF_ERROR * float(np.abs(expected).max(initial=0.0))
+            limit = MAX_HALF_ERROR * largest
+        else:
+            limit = MAX_ERROR * max(1.0, largest / LARGE)
         if found_error > limit:
             raise CheckFailedError(
                 f"output {name!r}: ONNX Runtime differs from PyTorch by {found_error:.3g} on the "
-                f"example inputs, expected at most {limit:.3g}; nothing was written"
+                f"example inputs, expected at most {limit:.3g} where the largest value is "
+                f"{largest:.3g}; nothing was written"
             )
         worst = max(worst, found_error)
     return worst

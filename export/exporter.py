@@ -17,7 +17,7 @@ from differseg.export.finish import finish_graph
 from differseg.export.lowering.spelling import FORMS
 from differseg.export.modelfile import append_manifest, serialize, written_whole
 from differseg.export.opset import OPSETS
-from differseg.export.trace import trace
+from differseg.export.trace import quiet, trace
 from differseg.manifest import Decision, Manifest
 
 
@@ -90,7 +90,8 @@ def export_onnx(
         model = trace(
             module, example_inputs, output_names=output_names, dynamic_batch=dynamic_batch
         )
-        decisions = finish_graph(model, ops=ops, opset=opset, strip=strip)
+        with quiet():
+            decisions = finish_graph(model, ops=ops, opset=opset, strip=strip)
         nodes, parameters = write_graph(model, part)
         del model
         if verify:

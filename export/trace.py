@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from differseg.errors import InputError
-from differseg.export.lowering.complex_numbers import real_valued
+from differseg.export.lowering.complex_numbers import place_of, real_valued
+from differseg.export.lowering.complex_transforms import VARYING_ROLL
+from differseg.export.lowering.einsum import name_every_axis
 from differseg.export.lowering.nodes import translations
 from differseg.export.lowering.package_wavelets import own_wavelets
 from differseg.export.lowering.standard_ops import gather_along_one_axis, standard_translations
@@ -27,6 +29,12 @@ TRACE_OPSET = 18
 
 BATCH_AXIS = "batch"
 """Name of the first axis of every input and output when the batch is dynamic."""
+
+
+_TALKERS = ("torch.onnx", "torch.export", "torch._subclasses", "torch.fx", "onnxscript", "onnx_ir")
+
+_FIXED_BATCH = r"Constraints violated|invalid for input of size|must match|to broadcast"
+"""What PyTorch says where a module takes one batch size only."""
 
 
 @contextlib.contextmanager
@@ -73,12 +81,17 @@ def trace(
     shapes = None
     if dynamic_batch:
         shapes = _batch_shapes(module, len(arguments))
-    with evaluating(module), own_wavelets(module), torch.no_grad(), _quiet():
+        if all(value.shape[:1] == (1,) for value in arguments):
+            # An extent of 1 cannot be told from one that is broadcast.
+            arguments = tuple(torch.cat((value, value)) for value in arguments)
+    with evaluating(module), own_wavelets(module), torch.no_grad(), quiet():
         program = _export(module, arguments, shapes)
         inputs, outputs = list(example_inputs), _output_names(program, output_names)
         _refuse_equal_names(inputs, outputs)
         program = real_valued(program, arguments, shapes)
+        _refuse_varying_rolls(program)
         gather_along_one_axis(program)
+        name_every_axis(program)
         model = _convert(module, program)
     model.graph.name = type(module).__name__
     keep_interface(model.graph, inputs, outputs)
@@ -106,12 +119,24 @@ def _export(
     except Exception as error:  # torch.export raises many kinds for what a user's module does
         first_line = next((line for line in str(error).splitlines() if line.strip()), "")
         advice = "the forward pass must not branch on tensor values"
+        if shapes is not None and re.search(_FIXED_BATCH, first_line):
+            advice = (
+                "dynamic_batch needs a module that takes a batch of any size: use x.shape[0] where "
+                "it has a number, or export without dynamic_batch"
+            )
         if "Unsupported dtype" in first_line:  # what torch.fft says of float16 and bfloat16
             advice = "torch.fft computes in float32: write x.float() before it and cast back after"
         raise InputError(
             f"{type(module).__name__}: torch.export cannot trace it "
             f"({type(error).__name__}: {first_line.strip()[:300]}); {advice}"
         ) from error
+
+
+def _refuse_varying_rolls(program: torch.export.ExportedProgram) -> None:
+    for node in program.graph.find_nodes(op="call_function", target=torch.ops.aten.roll.default):
+        shifts = pytree.tree_leaves(node.args[1])
+        if not all(isinstance(shift, int) for shift in shifts):
+            raise InputError(f"{node.target} ({place_of(node)}): {VARYING_ROLL}")
 
 
 def _convert(module: nn.Module, program: torch.export.ExportedProgram) -> ir.Model:
@@ -209,13 +234,13 @@ def _name_batch_axis(graph: ir.Graph) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the exporter's advice, which speaks of its own internals."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    loggers = [logging.getLogger(name) for name in _TALKERS]
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
-            logger.setLevel(logging.ERROR)
+            logger.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

@@ -43,13 +43,14 @@ def _own_forward(part: nn.Module, home: Any) -> Callable[..., Any] | None:
     """Return what a transform may compute instead, None for any other module."""
     if type(part) not in (home.DWTForward, home.DWTInverse) or "forward" in part.__dict__:
         return None
-    if part.mode not in MODES:
+    mode = "periodization" if part.mode == "per" else str(part.mode)
+    if mode not in MODES:
         return None
     if type(part) is home.DWTForward:
         taps = _shared_taps(part, "h")
-        return None if taps is None else _decomposition(part, *taps)
+        return None if taps is None else _decomposition(part, mode, *taps)
     taps = _shared_taps(part, "g")
-    return None if taps is None else _reconstruction(part, *taps)
+    return None if taps is None else _reconstruction(part, mode, *taps)
 
 
 def _shared_taps(part: nn.Module, letter: str) -> tuple[Taps, Taps] | None:
@@ -62,16 +63,18 @@ def _shared_taps(part: nn.Module, letter: str) -> tuple[Taps, Taps] | None:
     return (low, high) if rows == columns and len(low) == len(high) else None
 
 
-def _decomposition(part: Any, low: Taps, high: Taps) -> Callable[[Tensor], Coefficients]:
+def _decomposition(part: Any, mode: str, low: Taps, high: Taps) -> Callable[[Tensor], Coefficients]:
     original = part.forward
     filters = list(low[::-1]), list(high[::-1])  # stored in the order of a correlation
 
     def forward(x: Tensor) -> Coefficients:
+        if x.dtype != part.h0_col.dtype:  # which the package refuses, or computes its own way
+            return original(x)
         smooth, details = x, []
         for _ in range(part.J):
             if min(smooth.shape[-2:]) < len(low):  # where the package's border is its own
                 return original(x)
-            bands = torch.ops.differseg.dwt2(smooth, *filters, part.mode)
+            bands = torch.ops.differseg.dwt2(smooth, *filters, mode)
             smooth = bands[:, :, 0]
             details.append(bands[:, :, 1:])
         return smooth, details
@@ -79,19 +82,23 @@ def _decomposition(part: Any, low: Taps, high: Taps) -> Callable[[Tensor], Coeff
     return forward
 
 
-def _reconstruction(part: Any, low: Taps, high: Taps) -> Callable[[Coefficients], Tensor]:
+def _reconstruction(
+    part: Any, mode: str, low: Taps, high: Taps
+) -> Callable[[Coefficients], Tensor]:
     original = part.forward
-    lost = 0 if part.mode == "periodization" else len(low) - 2
+    lost = 0 if mode == "periodization" else len(low) - 2
 
     def forward(coeffs: Coefficients) -> Tensor:
         smooth, details = coeffs
+        if smooth.dtype != part.g0_col.dtype:
+            return original(coeffs)
         for detail in details[::-1]:
             if detail is None or min(2 * n - lost for n in detail.shape[-2:]) < len(low):
                 return original(coeffs)
             height, width = detail.shape[-2:]
             bands = torch.cat((smooth[..., None, :height, :width], detail), 2)
             size = 2 * height - lost, 2 * width - lost
-            smooth = torch.ops.differseg.idwt2(bands, list(low), list(high), part.mode, *size)
+            smooth = torch.ops.differseg.idwt2(bands, list(low), list(high), mode, *size)
         return smooth
 
     return forward

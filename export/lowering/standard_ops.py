@@ -20,6 +20,8 @@ from torch import fx
 op: Any = opset18  # whose types know nothing of what a translation is given
 _END = sys.maxsize
 _ATEN = torch.ops.aten
+_OF_NUMBERS = (_ATEN.fft_fftfreq.default, _ATEN.fft_rfftfreq.default)
+"""Operators without tensors that the exporter has no form for; they depend on no input."""
 Translations = dict[Callable[..., Any], Callable[..., Any]]
 
 
@@ -40,6 +42,7 @@ def standard_translations(program: torch.export.ExportedProgram) -> Translations
         return slices.replace(x, op.Unsqueeze(source, _ints(dim)), dim, index, end)
 
     table: Translations = {
+        **{operator: _evaluated(operator) for operator in _OF_NUMBERS},
         _ATEN.atan2.default: _atan2,
         _ATEN.copy.default: _copy,
         _ATEN.slice_scatter.default: replace,
@@ -65,6 +68,15 @@ def gather_along_one_axis(program: torch.export.ExportedProgram) -> None:
             node.args = (source, axis, index)
 
 
+def _evaluated(operator: Any) -> Callable[..., Any]:
+    """Return a translation into a constant."""
+
+    def constant(*arguments: Any, **options: Any) -> Any:
+        return op.Constant(value=ir.tensor(operator(*arguments).numpy()))
+
+    return constant
+
+
 def _atan2(y: Any, x: Any) -> Any:
     """Return the angle of (x, y) in [-pi, pi]; the sign of a zero decides between pi and -pi.
 
@@ -74,8 +86,13 @@ def _atan2(y: Any, x: Any) -> Any:
     """
     zero, pi = _constant(0.0, y.dtype), _constant(math.pi, y.dtype)
     steep = op.Where(op.Equal(y, zero), zero, op.Atan(op.Div(op.Abs(y), op.Abs(x))))
-    upper = op.Where(op.Less(op.Reciprocal(x), zero), op.Sub(pi, steep), steep)
-    return op.Where(op.Less(op.Reciprocal(y), zero), op.Neg(upper), upper)
+    upper = op.Where(_is_negative(x), op.Sub(pi, steep), steep)
+    return op.Where(_is_negative(y), op.Neg(upper), upper)
+
+
+def _is_negative(x: Any) -> Any:
+    """Whether the sign is minus: that of -0 shows in 1/x, that of -inf in x itself."""
+    return op.Less(op.Min(x, op.Reciprocal(x)), _constant(0.0, x.dtype))
 
 
 def _copy(x: Any, source: Any, non_blocking: bool = False) -> Any:
@@ -166,6 +183,8 @@ def _span(x: Any, dim: int, start: Any, end: Any) -> tuple[int, Any, Any]:
             max(bound + count, 0) if isinstance(bound, int) and bound < 0 else bound
             for bound in (start, end)
         )
+    if isinstance(start, int) and isinstance(end, int):
+        end = max(start, end)  # an empty slice
     return axis, start, end
 
 

@@ -35,7 +35,8 @@ def exported(function: Callable[..., Tensor], path: Path, *, dynamic: bool) -> C
 
 def test_atan2_is_exact_on_the_axes(tmp_path: Path) -> None:
     values = torch.tensor([0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 3e30, 2.5, -7.0, 1e-3])
-    grid = torch.stack(torch.meshgrid(values, values, indexing="ij"))
+    endless = torch.cat((values, torch.tensor([torch.inf, -torch.inf])))
+    grid = torch.stack(torch.meshgrid(values, endless, indexing="ij"))
     module = Of(lambda x: torch.atan2(x[0], x[1]))
     export_onnx(module, {"x": grid}, tmp_path / "a.onnx")
     session = onnxruntime.InferenceSession(
@@ -86,12 +87,21 @@ def copied(x: Tensor) -> Tensor:
     return y
 
 
+def empty(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :, 6:2] = 0
+    y[:, :, 9:20] = 1
+    y[:, :, -2:-5] = 2
+    return y
+
+
 WRITTEN = {
     "several": several,
     "strided": strided,
     "woven": woven,
     "filled": filled,
     "copied": copied,
+    "empty": empty,
 }
 
 
@@ -119,3 +129,43 @@ def test_an_index_along_one_axis_is_one_gather(tmp_path: Path) -> None:
     assert exported(lambda x: x[:, index], tmp_path / "i.onnx", dynamic=True) == {"Gather": 1}
     counts = exported(lambda x: x[:, :, index[:, None], index], tmp_path / "i.onnx", dynamic=False)
     assert counts["Gather"] == 0, "two indices are another matter"
+
+
+def test_frequencies_are_constants(tmp_path: Path) -> None:
+    def scaled(x: Tensor) -> Tensor:
+        rows = torch.fft.fftfreq(8, d=0.5, dtype=torch.float64)[:, None].float()
+        return x * torch.fft.fftfreq(8) + x * rows
+
+    assert exported(scaled, tmp_path / "f.onnx", dynamic=True) == {"Mul": 2, "Add": 1}
+
+    def filtered(x: Tensor) -> Tensor:
+        return (torch.fft.rfft2(x) * torch.fft.rfftfreq(8)).abs()
+
+    assert exported(filtered, tmp_path / "r.onnx", dynamic=True)["Mul"] == 1
+
+
+MATRICES = noise(8, 8, 8)
+EQUATIONS = {
+    "ellipsis": (lambda x: torch.einsum("...bi,bio->...bo", x, MATRICES[:, :, :3]), {"Einsum": 1}),
+    "capitals": (lambda x: torch.einsum("NCHW,CHK", x, MATRICES[:4, :, :5]), {"Einsum": 1}),
+    "broadcast": (
+        lambda x: torch.einsum("...ij,...jk->...ik", x, MATRICES[:1, :, :5]),
+        {"Einsum": 1},
+    ),
+    "broadcast batch": (
+        lambda x: torch.einsum("nchw,ncwk->nhk", x, MATRICES[None, :4, :, :2]),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_every_axis_of_an_einsum_is_named(tmp_path: Path, name: str) -> None:
+    function, expected = EQUATIONS[name]
+    counts = exported(function, tmp_path / "e.onnx", dynamic=True)
+    assert expected is None or counts == expected
+    for node in onnx.load(tmp_path / "e.onnx").graph.node:
+        if node.op_type == "Einsum":
+            equation = onnx.helper.get_node_attr_value(node, "equation").decode()
+            assert "." not in equation
+            assert equation == equation.lower()

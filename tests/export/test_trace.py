@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -77,3 +79,69 @@ def test_an_example_input_that_is_no_tensor_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'rgb': expected a torch\.Tensor, got ndarray"):
         export_onnx(nn.ReLU(), {"rgb": array}, tmp_path / "m.onnx")  # type: ignore[dict-item]
     assert not list(tmp_path.iterdir())
+
+
+class FixedBatch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(2, -1)
+
+
+def test_a_module_of_one_batch_size_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    example = {"x": torch.rand(2, 3, 4)}
+    with pytest.raises(InputError, match=r"takes a batch of any size: use x\.shape\[0\]"):
+        export_onnx(FixedBatch(), example, tmp_path / "f.onnx", dynamic_batch=True)
+
+
+def test_an_example_of_one_picture_gives_a_batch_of_any_size(tmp_path: Path) -> None:
+    example = {"x": torch.rand(1, 3, 4)}
+    export_onnx(nn.Linear(4, 2), example, tmp_path / "f.onnx", dynamic_batch=True)
+    (given,) = onnx.load(tmp_path / "f.onnx").graph.input
+    assert given.type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+class Rolled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fftshift(x)
+
+
+def test_a_shift_of_a_varying_batch_is_refused_by_name(tmp_path: Path) -> None:
+    example = {"x": torch.rand(2, 3, 4)}
+    said = (
+        r"aten\.roll\.default \(node 'roll', from the module itself\): it rolls an axis that varies"
+    )
+    with pytest.raises(InputError, match=said):
+        export_onnx(Rolled(), example, tmp_path / "f.onnx", dynamic_batch=True)
+
+
+class OnlyTraced(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_exporting():
+            raise RuntimeError("expected scalar type Half\nbut found Float")
+        return x * 2
+
+
+def test_a_module_that_fails_on_its_example_is_the_user_s_mistake(tmp_path: Path) -> None:
+    said = r"OnlyTraced: .* fails on the example inputs \(RuntimeError: expected .* Float\)"
+    with pytest.raises(InputError, match=said) as caught:
+        export_onnx(OnlyTraced(), {"x": torch.rand(1, 4)}, tmp_path / "f.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_large_values_are_compared_in_proportion(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    example = {"x": torch.rand(1, 3, 64, 64) * 1e4}
+    result = export_onnx(nn.Conv2d(3, 8, 7), example, tmp_path / "f.onnx")
+    assert result.max_error is not None
+    assert result.max_error > 1e-4
+
+
+def test_nothing_is_said_beside_the_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def emptied(x: Tensor) -> Tensor:
+        y = x.clone()
+        y[:, 3:1] = 0
+        return y
+
+    module = nn.Identity()
+    module.forward = emptied  # type: ignore[method-assign]
+    export_onnx(module, {"x": torch.rand(2, 4)}, tmp_path / "f.onnx")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -14,8 +14,8 @@ from fourier_networks import HalfPrecision, networks, noise
 from torch import Tensor, nn
 from wavelet_modules import hand_written, package_module, pytorch_wavelets
 
-from differseg.errors import InputError
-from differseg.export import export_onnx
+from differseg.errors import CheckFailedError, InputError
+from differseg.export import check, export_onnx
 from differseg.export.lowering.complex_numbers import real_valued
 
 
@@ -69,6 +69,10 @@ GRAPHS = {
 """How often an operator may be in the program that is written: the shortest form known."""
 
 
+TOO_OLD = {"token mixing": {"jetpack5", "trt8.5"}}
+"""Targets that a network is not for, whatever its transforms: LayerNormalization is newer."""
+
+
 def operators(program: torch.export.ExportedProgram) -> Counter[str]:
     """Return how often each operator is in a program, without what nothing uses."""
     program.graph.eliminate_dead_code()
@@ -81,10 +85,13 @@ def test_fourier_network_has_standard_operators_only(
     tmp_path: Path, programs: list[torch.export.ExportedProgram], name: str
 ) -> None:
     module, inputs = networks()[name]
-    counts = exported(module, inputs, tmp_path / "f.onnx", dynamic=name.startswith("spectral"))
+    path = tmp_path / "f.onnx"
+    counts = exported(module, inputs, path, dynamic=name.startswith("spectral"))
     assert not {"DFT", "ScatterND", "ScatterElements", "GatherND"} & set(counts)
     found, expected = operators(programs[0]), GRAPHS.get(name, {})
     assert {operator: found[operator] for operator in expected} == expected
+    refused = {target for target, verdict in check(path).targets.items() if verdict == "no"}
+    assert refused == TOO_OLD.get(name, set())
 
 
 def test_fourier_network_for_the_plugin_library(tmp_path: Path) -> None:
@@ -147,6 +154,7 @@ PACKAGES = {
     "dwt db2 symmetric 2": (22, True),
     "both haar zero 1": (8, True),
     "both db2 periodization 1": (22, True),
+    "both db2 per 1": (22, True),
     "both bior2.2 periodic 2": (32, True),
     "dwt bior4.4 periodization 2": (100, False),
     "dtcwt 1": (80, False),
@@ -189,3 +197,9 @@ def test_other_filters_for_rows_than_for_columns_stay_the_package_s_own(tmp_path
     module = package.DWTForward(J=1, wave=wave, mode="symmetric")
     result = export_onnx(module, {"x": noise(1, 2, 8, 8)}, tmp_path / "w.onnx", ops="plugin")
     assert not [node for node in onnx.load(result.path).graph.node if node.domain]
+
+
+def test_maps_of_another_type_than_the_filters_are_left_to_the_package(tmp_path: Path) -> None:
+    module, half = package_module("both haar zero 1"), {"x": noise(1, 2, 8, 8).half()}
+    with pytest.raises(CheckFailedError, match="inconsistent type"):
+        export_onnx(module, half, tmp_path / "w.onnx", ops="plugin", verify=False)
