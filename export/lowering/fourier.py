@@ -63,6 +63,16 @@ class LowerIrfft2(_LowerFourier):
 
     op_type = "DiffersegIrfft2"
 
+    def check(self, call: Call) -> str | None:
+        """Refuse sizes that are not numbers, and a width with another number of bins."""
+        reason = super().check(call)
+        if reason is None and call.number("width") // 2 + 1 != call.sizes()[-1]:
+            bins, width = call.sizes()[-1], call.number("width")
+            return (
+                f"its width is {width}, expected {2 * bins - 2} or {2 * bins - 1} for {bins} bins"
+            )
+        return reason
+
     def _plan(self, call: Call) -> Plan:
         channels, _, height, _ = call.sizes()
         return irfft2_plan(channels, (height, call.number("width")), call.text("norm"))

@@ -64,6 +64,19 @@ class LowerIdwt2(Lowering):
 
     op_type = "DiffersegIdwt2"
 
+    def check(self, call: Call) -> str | None:
+        """Refuse sizes that are not numbers, and a map with other numbers of coefficients."""
+        reason = super().check(call)
+        if reason is not None:
+            return reason
+        size, taps = (call.number("height"), call.number("width")), len(call.reals("lowpass"))
+        expected = tuple(coefficients(extent, taps, call.text("mode")) for extent in size)
+        if call.sizes()[2:] != expected:
+            return (
+                f"bands have the size {call.sizes()[2:]}, expected {expected} for a map of {size}"
+            )
+        return None
+
     def kernel_refusal(self, call: Call) -> str | None:
         """Refuse types, and filters that the kernel cannot hold."""
         return super().kernel_refusal(call) or _too_long(call)

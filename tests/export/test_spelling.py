@@ -283,8 +283,8 @@ def _without_operand(model: onnx.ModelProto) -> None:
     del _own(model, "DiffersegRfft2").input[:]
 
 
-def _with_a_map(model: onnx.ModelProto) -> None:
-    _own(model, "DiffersegIrfft2").input[:] = _own(model, "DiffersegRfft2").input
+def _with_a_spectrum(model: onnx.ModelProto) -> None:
+    _own(model, "DiffersegRfft2").input[:] = _own(model, "DiffersegIrfft2").input
 
 
 def _without_kernel(model: onnx.ModelProto) -> None:
@@ -307,12 +307,28 @@ def _without_kernel(model: onnx.ModelProto) -> None:
             _with("DiffersegIrfft2", "width", 0),
             "attribute width: it is 0, expected 1 to 2147483647",
         ),
-        (_with_a_map, "(norm ortho, width 16) do not go with operands of shape [1,4,12,16]"),
+        (_with("DiffersegIrfft2", "width", 18), "width is 18, expected 16 or 17 for 9 bins"),
+        (
+            _with("DiffersegIdwt2", "height", 14),
+            "bands have the size (6, 8), expected (7, 8) for a map of (14, 16)",
+        ),
+        (_with_a_spectrum, "(norm ortho) do not go with operands of shape [1,4,2,12,9]"),
         (_without_shapes, "the type or shape of operand 0 is not known"),
         (_without_operand, "(norm ortho) do not go with operands of shape no"),
         (_without_kernel, "the plugin library has no kernel for it, and the file no definition"),
     ],
-    ids=["missing", "type", "word", "number", "rank", "shapes", "operands", "kernel"],
+    ids=[
+        "missing",
+        "type",
+        "word",
+        "number",
+        "width",
+        "height",
+        "rank",
+        "shapes",
+        "operands",
+        "kernel",
+    ],
 )
 def test_an_edited_file_is_refused(
     edit: Callable[[onnx.ModelProto], None], words: str, files: dict[str, Path], tmp_path: Path
