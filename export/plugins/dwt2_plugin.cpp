@@ -23,7 +23,8 @@ protected:
     bool consistent() const noexcept override { return bank_.isPadded(kName); }
 
     bool accepts(nvinfer1::Dims const* in) const noexcept override {
-        return hasRank("the input", in[0], 4);
+        return hasRank("the input", in[0], 4) && isReflectable("height", in[0].d[2])
+               && isReflectable("width", in[0].d[3]);
     }
 
     void outputShape(nvinfer1::DimsExprs const* in, nvinfer1::DimsExprs& out,
@@ -44,6 +45,13 @@ protected:
     }
 
 private:
+    // Mode reflect repeats all but the border itself: of one pixel there is nothing to repeat.
+    bool isReflectable(char const* what, int64_t length) const noexcept {
+        return length != 1 || bank_.mode != DIFFERSEG_REFLECT
+               || complain(kName, "mode reflect needs 2 pixels along an axis, but the %s is 1; use "
+                   "another mode such as symmetric, or a larger map", what);
+    }
+
     WaveletBank bank_;
 };
 

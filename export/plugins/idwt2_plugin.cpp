@@ -4,8 +4,6 @@
 #include "plugin_base.h"
 #include "wavelet_bank.h"
 
-#include <limits>
-
 namespace differseg {
 namespace {
 
@@ -14,13 +12,12 @@ public:
     static constexpr char kName[] = "DiffersegIdwt2";
 
     Attributes attributes() noexcept override {
-        constexpr int32_t kMost = std::numeric_limits<int32_t>::max();
         return Attributes{
             filter("lowpass", bank_.lowpass),
             filter("highpass", bank_.highpass),
             word("mode", bank_.mode, kModes),
-            number("height", height_, 1, kMost),
-            number("width", width_, 1, kMost),
+            number("height", height_, 1, kLongest),
+            number("width", width_, 1, kLongest),
         };
     }
 

@@ -3,8 +3,6 @@
 #include "differseg_kernels.h"
 #include "plugin_base.h"
 
-#include <limits>
-
 namespace differseg {
 namespace {
 
@@ -14,7 +12,7 @@ public:
 
     Attributes attributes() noexcept override {
         return Attributes{
-            number("width", width_, 1, std::numeric_limits<int32_t>::max()),
+            number("width", width_, 1, kLongest),
             word("norm", norm_, kNorms),
         };
     }

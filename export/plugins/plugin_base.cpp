@@ -26,6 +26,15 @@ Dims knownExtents(DimsExprs const& expressions) noexcept {
     return dims;
 }
 
+char const* adviceOn(cudaError_t error) noexcept {
+    switch (error) {
+        case cudaErrorNoKernelImageForDevice: return "build the library for this GPU";
+        case cudaErrorInvalidValue:
+        case cudaErrorInvalidConfiguration: return "use a smaller batch or smaller maps";
+        default: return "see whether other programs run on this GPU";
+    }
+}
+
 bool isEmpty(Dims const& dims) noexcept {
     return std::find(dims.d, dims.d + dims.nbDims, 0) != dims.d + dims.nbDims;
 }
@@ -90,6 +99,25 @@ int32_t Plugin::getOutputShapes(DimsExprs const* inputs, int32_t nbInputs, DimsE
     return 0;
 }
 
+// Shapes that depend on a profile are known here first: a profile that the kernel would refuse at
+// run time is refused while the engine is built.
+int32_t Plugin::configurePlugin(DynamicPluginTensorDesc const* in, int32_t nbInputs,
+    DynamicPluginTensorDesc const*, int32_t) noexcept {
+    if (nbInputs != inputCount()) {
+        return kFailure;
+    }
+    for (Dims DynamicPluginTensorDesc::* const bound :
+        {&DynamicPluginTensorDesc::min, &DynamicPluginTensorDesc::max}) {
+        Dims dims[kMostInputs];
+        std::transform(in, in + nbInputs, dims,
+            [bound](DynamicPluginTensorDesc const& d) { return d.*bound; });
+        if (!acceptsAll(dims)) {
+            return kFailure;
+        }
+    }
+    return 0;
+}
+
 bool Plugin::supportsFormatCombination(
     int32_t pos, DynamicPluginTensorDesc const* inOut, int32_t, int32_t) noexcept {
     PluginTensorDesc const& desc = inOut[pos].desc;
@@ -124,8 +152,9 @@ int32_t Plugin::enqueue(PluginTensorDesc const* inDesc, PluginTensorDesc const* 
     int const error = launch({codeOf(inDesc[0].type), dims, outDesc[0].dims, inputs, outputs[0],
         workspace, stream});
     if (error != 0) {
-        complain(getPluginName(), "the kernel did not start: %s; was the library built for this "
-            "GPU's architecture?", cudaGetErrorString(static_cast<cudaError_t>(error)));
+        auto const code = static_cast<cudaError_t>(error);
+        complain(getPluginName(), "the kernel did not start: %s; %s", cudaGetErrorString(code),
+            adviceOn(code));
     }
     return error;
 }
@@ -141,23 +170,28 @@ PluginFieldCollection const* Plugin::getFieldsToSerialize() noexcept {
 }
 
 bool Plugin::acceptsAll(Dims const* in) const noexcept {
-    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    constexpr int64_t kMostPlanes = std::numeric_limits<int32_t>::max();
     for (int32_t i = 0; i < inputCount(); ++i) {
         if (in[i].nbDims < 2 || in[i].nbDims > Dims::MAX_DIMS) {
             return complain(getPluginName(), "input %d has %d axes, expected 4 or 5", i,
                 in[i].nbDims);
         }
         for (int32_t axis = 0; axis < in[i].nbDims; ++axis) {
-            if (in[i].d[axis] > kMost || (axis > 0 && in[i].d[axis] == 0)) {
+            if (in[i].d[axis] > kLongest || (axis > 0 && in[i].d[axis] == 0)) {
                 return complain(getPluginName(), "axis %d of input %d has extent %lld, expected "
-                    "1 to %lld", axis, i, static_cast<long long>(in[i].d[axis]),
-                    static_cast<long long>(kMost));
+                    "1 to %d", axis, i, static_cast<long long>(in[i].d[axis]), kLongest);
             }
         }
-        if (in[i].d[0] > 0 && in[i].d[1] > 0 && in[i].d[0] > kMost / in[i].d[1]) {
+        if (in[i].d[0] > 0 && in[i].d[1] > 0 && in[i].d[0] > kMostPlanes / in[i].d[1]) {
             return complain(getPluginName(), "input %d has %lld x %lld planes, expected at most "
                 "%lld; use a smaller batch", i, static_cast<long long>(in[i].d[0]),
-                static_cast<long long>(in[i].d[1]), static_cast<long long>(kMost));
+                static_cast<long long>(in[i].d[1]), static_cast<long long>(kMostPlanes));
+        }
+        int64_t const height = in[i].d[in[i].nbDims - 2], width = in[i].d[in[i].nbDims - 1];
+        if (height > 0 && width > 0 && height > kLongest / width) {
+            return complain(getPluginName(), "input %d has maps of %lld x %lld, expected at most "
+                "%d pixels; use smaller maps", i, static_cast<long long>(height),
+                static_cast<long long>(width), kLongest);
         }
     }
     return accepts(in);

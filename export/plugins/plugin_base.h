@@ -25,6 +25,9 @@ namespace differseg {
 constexpr char kNamespace[] = "differseg";
 constexpr char kVersion[] = "1";
 
+// The longest axis that the kernels take, and the most pixels of a map.
+constexpr int32_t kLongest = (1 << 30) - 1;
+
 using Expression = nvinfer1::IDimensionExpr const*;
 
 // Integer arithmetic on extents that may be known only at run time.
@@ -94,10 +97,8 @@ public:
     nvinfer1::AsciiChar const* getPluginNamespace() const noexcept override { return kNamespace; }
 
     // IPluginV3OneBuild
-    int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const*, int32_t,
-        nvinfer1::DynamicPluginTensorDesc const*, int32_t) noexcept override {
-        return 0;
-    }
+    int32_t configurePlugin(nvinfer1::DynamicPluginTensorDesc const* in, int32_t nbInputs,
+        nvinfer1::DynamicPluginTensorDesc const* out, int32_t nbOutputs) noexcept override;
     int32_t getOutputDataTypes(nvinfer1::DataType* outputs, int32_t nbOutputs,
         nvinfer1::DataType const* inputs, int32_t nbInputs) const noexcept override;
     int32_t getOutputShapes(nvinfer1::DimsExprs const* inputs, int32_t nbInputs,

@@ -113,8 +113,9 @@ int bandExtent(int extent, int taps, int mode) {
     return static_cast<int>(numerator / 2);
 }
 
-// The longest axis: positions along it, filters included, stay within an int.
-constexpr int kLongestAxis = 1 << 30;
+// The longest axis: positions along it, filters included, and its period when it is mirrored, which
+// is twice as long, stay within an int.
+constexpr int kLongestAxis = (1 << 30) - 1;
 
 bool isAxis(int extent) { return extent >= 1 && extent <= kLongestAxis; }
 

@@ -7,8 +7,9 @@ import ctypes
 import native_plugins as native
 import onnx
 import pytest
-from native_plugins import Fields, Plugin
+from native_plugins import Plugin
 from onnx import TensorProto, helper
+from plugin_fields import CHAR, INT64, Field, Fields
 from plugin_nodes import DB2, HAAR, NODES, Node, graph, profiles
 
 from differseg.export import rtx
@@ -238,10 +239,10 @@ def test_broken_fields_make_no_plugin_and_no_crash(plugin_library, capfd):
     number = ctypes.c_int64(1)
     address = ctypes.addressof(number)
     broken = [
-        native.Field(b"norm", None, native.CHAR, 5),
-        native.Field(b"norm", address, native.CHAR, -1),
-        native.Field(b"norm", address, native.INT64, 1),
-        native.Field(None, address, native.CHAR, 1),
+        Field(b"norm", None, CHAR, 5),
+        Field(b"norm", address, CHAR, -1),
+        Field(b"norm", address, INT64, 1),
+        Field(None, address, CHAR, 1),
     ]
     for field in broken:
         fields = Fields(field)

@@ -27,6 +27,7 @@ import pytest
 
 OPS = Path(__file__).resolve().parent
 PLUGINS = OPS.parents[1] / "export" / "plugins"
+EMULATION = OPS / "cuda_emulation" / "emulation.cpp"
 INVALID_VALUE = 1  # cudaErrorInvalidValue
 NORMS = ("backward", "ortho", "forward")
 MODES = ("zero", "symmetric", "reflect", "periodic", "periodization")
@@ -44,14 +45,16 @@ def _folder() -> Path:
     return folder
 
 
-def _compile(source: Path, out: Path, *flags: str) -> None:
+def compile_sources(
+    sources: Sequence[Path], out: Path, *flags: str, libraries: Sequence[Path] = ()
+) -> None:
+    """Compile C++ or CUDA sources for the CPU, against the stand-ins for CUDA's headers."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         pytest.skip("no C++ compiler; install g++ or name one in CXX")
-    emulation = OPS / "cuda_emulation"
     command = [compiler, "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", *flags]
-    command += ["-Wno-unknown-pragmas", f"-I{emulation}", f"-I{PLUGINS}", "-x", "c++"]
-    command += [str(source), str(emulation / "emulation.cpp"), "-o", str(out)]
+    command += ["-Wno-unknown-pragmas", f"-I{EMULATION.parent}", f"-I{PLUGINS}", "-x", "c++"]
+    command += [*map(str, sources), "-x", "none", *map(str, libraries), "-o", str(out)]
     # A sanitizer that is loaded before Python need not watch the compiler.
     environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -63,13 +66,14 @@ def library(stem: str) -> ctypes.CDLL:
     """Compile ``export/plugins/<stem>.cu`` for the CPU and load it."""
     out = _folder() / f"lib{stem}.so"
     sanitizers = _SANITIZERS if os.environ.get("DIFFERSEG_SANITIZE") == "1" else []
-    _compile(PLUGINS / f"{stem}.cu", out, "-fPIC", "-shared", *sanitizers)
+    sources = PLUGINS / f"{stem}.cu", EMULATION
+    compile_sources(sources, out, "-fPIC", "-shared", *sanitizers)
     return ctypes.CDLL(str(out))
 
 
 def compile_program(source: Path, out: Path) -> Path:
     """Compile a C++ program that includes the kernels' headers."""
-    _compile(source, out)
+    compile_sources([source, EMULATION], out)
     return out
 
 

@@ -10,6 +10,7 @@ import emulated_kernels as kernels
 import fourier_oracle as oracle
 import numpy as np
 import pytest
+from emulated_plugins import Plugin
 from maps_under_test import EVEN_ODD_PRIME_POWER
 
 # Every radix alone and with others, lengths of one number, primes above the unrolled radices.
@@ -19,6 +20,8 @@ SIZES = [
 ]  # fmt: skip
 # Lines that leave room for few columns, fill shared memory, or exceed it.
 LONG = [(1025, 2), (2100, 3), (1, 4093), (3, 4096), (5600, 2), (2, 5600), (5601, 1), (1, 6250)]
+# More long lines than there are blocks for them: a block does another with the same buffers.
+LONG.append((260, 5632))
 LIMITS = {"float32": 1e-5, "float16": 5e-3}
 ORTHO = kernels.NORMS.index("ortho")
 
@@ -175,3 +178,34 @@ def test_every_length_has_a_plan(tmp_path: Path) -> None:
     source.write_text(PLANS)
     program = kernels.compile_program(source, tmp_path / "plans")
     assert subprocess.run([program], capture_output=True, text=True).stdout == ""
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_plugins_are_the_kernels(batch: int, dtype: str) -> None:
+    x = kernels.random_array(batch, 2, 13, 10, dtype=dtype)
+    spectrum = kernels.random_array(batch, 2, 2, 13, 6, dtype=dtype)
+    for norm in kernels.NORMS:
+        assert Plugin("rfft2", norm=norm).agrees(kernels.rfft2(x, norm), x)
+        for width in (10, 11):
+            expected = kernels.irfft2(spectrum, width, norm)
+            assert Plugin("irfft2", width=width, norm=norm).agrees(expected, spectrum)
+
+
+def test_the_plugins_take_no_planes_and_linear_floats_alone() -> None:
+    plugin = Plugin("rfft2", norm="ortho")
+    none = np.ones((0, 2, 13, 10), np.float32)
+    assert plugin.status(none, out=np.ones((0, 2, 2, 13, 6), np.float32)) == 0
+    floats, others = (0, 1), (2, 3, 4, 7)  # TensorRT's FLOAT, HALF, INT8, INT32, BOOL, BF16
+    assert all(plugin.supports(0, t, t) for t in floats)
+    assert not any(plugin.supports(0, t, t) for t in others)
+    assert all(plugin.supports(1, t, t) for t in floats)
+    assert not any(plugin.supports(1, t, 1 - t) for t in floats)
+    assert not any(plugin.supports(p, 0, 0, packed) for p in (0, 1) for packed in range(1, 13))
+
+
+def test_the_plugin_refuses_a_profile_of_other_widths(capfd: pytest.CaptureFixture[str]) -> None:
+    plugin = Plugin("irfft2", width=10, norm="ortho")
+    assert plugin.configure([(1, 3, 2, 2, 6)], [(4, 3, 2, 32, 6)])
+    assert not plugin.configure([(1, 3, 2, 2, 2)], [(4, 3, 2, 32, 32)])
+    assert "axis 4 of the spectrum has extent 2, expected 6" in capfd.readouterr().err

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import emulated_kernels as kernels
 import numpy as np
 import pytest
+from emulated_plugins import Plugin
 from maps_under_test import EVEN_ODD_PRIME_POWER
 
 LIMITS = {"float32": 1e-5, "float16": 5e-3}
@@ -170,3 +171,32 @@ def test_refused_arguments() -> None:
         assert kernels.status(*call, *bad) == kernels.INVALID_VALUE, (position, value)
         assert (y == 7).all()
     assert kernels.status(*call, 0, None, None, None, 0, *good[5:]) == 0
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_plugin_is_the_kernel(batch: int, dtype: str) -> None:
+    x = kernels.random_array(batch, 4, 5, 6, dtype=dtype)
+    logits = kernels.random_array(batch, 2 * 25, 10, 12, dtype=dtype)
+    for border in kernels.BORDERS:
+        for normalize in kernels.NORMALIZATIONS:
+            attributes = {
+                "kernel_size": 5, "scale": 2, "dilation": 3, "groups": 2, "border": border,
+                "normalize": normalize,
+            }  # fmt: skip
+            expected = kernels.reassemble(x, logits, **attributes)  # type: ignore[arg-type]
+            assert Plugin("reassemble", **attributes).agrees(expected, x, logits)
+
+
+def test_the_plugin_refuses_a_profile_whose_shapes_differ(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    plugin = Plugin(
+        "reassemble", kernel_size=3, scale=2, dilation=1, groups=1, border="zeros",
+        normalize="none",
+    )  # fmt: skip
+    least = (1, 4, 8, 8), (1, 9, 16, 16)
+    assert plugin.configure(least, [(4, 4, 32, 32), (4, 9, 64, 64)])
+    assert not plugin.configure(least, [(4, 4, 32, 32), (4, 9, 64, 62)])
+    said = "axis 3 of kernels has extent 62, expected 64"
+    assert said in capfd.readouterr().err

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import emulated_kernels as kernels
 import numpy as np
 import pytest
+from emulated_plugins import Plugin
 
 LIMITS = {"float32": 1e-5, "float16": 5e-3}
+INVALID_CONFIGURATION = 9
 SIZES = [(1, 1), (2, 3), (5, 4), (7, 10), (9, 40), (13, 32)]
 
 
@@ -94,3 +96,33 @@ def test_refused_arguments() -> None:
         assert kernels.status(*call, *bad) == kernels.INVALID_VALUE, (position, value)
         assert (y == 7).all()
     assert kernels.status(*call, 0, None, None, 0, *good[4:]) == 0
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_plugin_is_the_kernel(batch: int, dtype: str) -> None:
+    x = kernels.random_array(batch, 4, 5, 6, dtype=dtype)
+    plugin = Plugin("local_similarity", kernel_size=5, dilation=2)
+    assert plugin.agrees(kernels.local_similarity(x, 5, 2), x)
+
+
+def test_the_plugin_refuses_maps_that_the_kernel_refuses(capfd: pytest.CaptureFixture[str]) -> None:
+    plugin = Plugin("local_similarity", kernel_size=3, dilation=1)
+    least = [(1, 1, 8, 8)]
+    assert plugin.configure(least, [(1, 1, 30000, 30000)])
+    assert not plugin.configure(least, [(1, 1, 40000, 40000)])
+    assert "maps of 40000 x 40000, expected at most 1073741823 pixels" in capfd.readouterr().err
+    assert not plugin.configure(least, [(1, 1, 1, 1 << 30)])
+    assert "extent 1073741824, expected 1 to 1073741823" in capfd.readouterr().err
+    assert not plugin.configure(least, [(1 << 16, 1 << 16, 1, 1)])
+    assert "65536 x 65536 planes, expected at most 2147483647" in capfd.readouterr().err
+
+
+def test_the_plugin_says_why_a_kernel_did_not_start(capfd: pytest.CaptureFixture[str]) -> None:
+    """More places than a grid has blocks; nothing of them is read."""
+    x = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (3, 1, 1, 1 << 29), (0,) * 4)
+    out = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (3, 80, 1, 1 << 29), (0,) * 4)
+    status = Plugin("local_similarity", kernel_size=9, dilation=64).status(x, out=out)
+    assert status == INVALID_CONFIGURATION
+    said = capfd.readouterr().err
+    assert "invalid configuration argument; use a smaller batch or smaller maps" in said

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import pywt
 import wavelet_oracle as oracle
+from emulated_plugins import Plugin
 from maps_under_test import EVEN_ODD_PRIME_POWER
 
 # The three unrolled lengths, then lengths of the tiled kernels up to the longest.
@@ -153,3 +154,46 @@ def test_refused_reconstructions() -> None:
     good = [0, bands, x, 2, 6, 7, 10, 12, *_banks(4), kernels.MODES.index("zero")]
     wrong = [(0, 2), (1, None), (2, None), (3, -1), (4, 0), (5, -1), (6, 11), (7, 13), (7, 0)]
     _refuses("differseg_idwt2", good, [*wrong, (8, None), (9, 2), (11, 6), (12, 5), (12, -1)])
+
+
+@pytest.mark.parametrize("dtype", LIMITS)
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("wavelet", ["db2", "sym20"])
+def test_the_plugins_are_the_kernels(wavelet: str, batch: int, dtype: str) -> None:
+    bank = pywt.Wavelet(wavelet)
+    for mode in kernels.MODES:
+        x = kernels.random_array(batch, 2, 13, 10, dtype=dtype)
+        expected = kernels.dwt2(x, bank.dec_lo, bank.dec_hi, mode)
+        plugin = Plugin("dwt2", lowpass=bank.dec_lo, highpass=bank.dec_hi, mode=mode)
+        assert plugin.agrees(expected, x)
+        bands = kernels.random_array(*expected.shape, dtype=dtype)
+        size = {"height": 12, "width": 9}
+        expected = kernels.idwt2(bands, bank.rec_lo, bank.rec_hi, mode, (12, 9))
+        plugin = Plugin("idwt2", lowpass=bank.rec_lo, highpass=bank.rec_hi, mode=mode, **size)
+        assert plugin.agrees(expected, bands)
+
+
+def test_the_plugins_refuse_maps_that_the_kernels_refuse(capfd: pytest.CaptureFixture[str]) -> None:
+    bank = {"lowpass": [0.5, 0.5], "highpass": [0.5, -0.5]}
+    for shape, said in {
+        (1, 2, 1, 8): "mode reflect needs 2 pixels along an axis, but the height is 1; use another",
+        (1, 2, 8, 1): "mode reflect needs 2 pixels along an axis, but the width is 1; use another",
+    }.items():
+        assert not Plugin("dwt2", mode="reflect", **bank).configure([shape], [(4, 2, 8, 8)])
+        assert said in capfd.readouterr().err
+        assert Plugin("dwt2", mode="symmetric", **bank).configure([shape], [(4, 2, 8, 8)])
+    inverse = Plugin("idwt2", mode="zero", height=11, width=14, **bank)
+    least, most = (1, 2, 4, 2, 2), (1, 2, 4, 32, 32)
+    assert inverse.configure([(1, 2, 4, 6, 7)], [most])
+    assert not inverse.configure([least], [most])
+    assert "height is 11, but 2 coefficients make at most 4 samples" in capfd.readouterr().err
+
+
+def test_the_longest_axis() -> None:
+    """A mirrored axis repeats after twice its length, which must be an int."""
+    x, out = np.ones(4, np.float32), np.ones(4, np.float32)
+    taps = kernels.filters([0.5, 0.5])
+    longest = [0, x, out, 0, 1, (1 << 30) - 1, taps, 2, taps, 2, kernels.MODES.index("symmetric")]
+    assert kernels.status("wavelet", "differseg_dwt2", *longest) == 0
+    longest[5] = 1 << 30
+    assert kernels.status("wavelet", "differseg_dwt2", *longest) == kernels.INVALID_VALUE
