@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,32 +46,53 @@ def overflowing_sums(view: GraphView) -> dict[int, float]:
     return view.sums
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """Linear nodes up to one tensor.
+
+    Attributes:
+        gain: By how much they multiply a constant input.
+        side: Which operand the last matrix was.
+        gated: Whether a constant factor came after that matrix.
+    """
+
+    gain: float = 1.0
+    side: int | None = None
+    gated: bool = False
+
+
 def _passing(view: GraphView) -> Iterator[tuple[int, float]]:
-    gains: dict[str, float] = {}
+    chains: dict[str, _Chain] = {}
     limit = LARGEST_FLOAT16 / SAFE_MEAN
     for index, proto in enumerate(view.nodes):
         node = NodeView(proto, view)
         if not _is_float16(node):
             continue
-        before = _carried(node, gains)
-        gain = before * _own_gain(node)
+        before = _carried(node, chains)
+        gain = before.gain * _own_gain(node)
         for name in proto.output:
-            gains[name] = gain
-        if before <= limit < gain:
+            chains[name] = replace(before, gain=gain)
+        if before.gain <= limit < gain:
             yield index, gain
 
 
-def _carried(node: NodeView, gains: dict[str, float]) -> float:
-    """Return the gain of what goes into a node, 1 where the chain of linear nodes is broken."""
+def _carried(node: NodeView, chains: dict[str, _Chain]) -> _Chain:
+    """Return the chain that goes into a node, a new one where the linear nodes are broken."""
     op = node.proto.op_type
-    found = [gains[name] for name in node.proto.input if name in gains]
+    found = [chains[name] for name in node.proto.input if name in chains]
+    largest = max(found, key=lambda chain: chain.gain, default=_Chain())
     if op in _SUMS:
-        return sum(found) if len(found) > 1 and max(found) > 1 else max(found, default=1.0)
-    scales = (op == "Mul" and node.is_fixed(0)) or (op in ("Mul", "Div") and node.is_fixed(1))
+        total = sum(chain.gain for chain in found)
+        return replace(largest, gain=total) if len(found) > 1 and largest.gain > 1 else largest
+    if (op == "Mul" and node.is_fixed(0)) or (op in ("Mul", "Div") and node.is_fixed(1)):
+        return replace(largest, gated=True)
+    product = _product(node)
+    if product is not None:
+        # From the same side after a factor it is the way back of a transform, not its other axis.
+        way_back = largest.gated and largest.side == product.side
+        return _Chain(1.0 if way_back else largest.gain, product.side)
     linear = op in _SAME_NUMBERS or op in _UNSCALED or op in ("DFT", "ReduceSum")
-    if scales or linear or _product(node) is not None:
-        return max(found, default=1.0)
-    return 1.0
+    return largest if linear else _Chain()
 
 
 def _own_gain(node: NodeView) -> float:
@@ -80,8 +102,8 @@ def _own_gain(node: NodeView) -> float:
         return _factor(node)
     product = _product(node)
     if product is not None:
-        matrix, axes = product
-        return max(1.0, float(np.abs(matrix.astype(np.float64)).sum(axes).max(initial=0.0)))
+        sums = product.matrix.astype(np.float64).sum(product.axes)
+        return max(1.0, float(np.abs(sums).max(initial=0.0)))
     shape = node.shape(0)
     if shape is None:
         return 1.0
@@ -131,25 +153,30 @@ def _summed_axes(node: NodeView, rank: int) -> list[int]:
     return [int(axis) for axis in axes]
 
 
-def _product(node: NodeView) -> tuple[npt.NDArray[np.generic], tuple[int, ...]] | None:
-    """Return the constant factor of a product of two tensors and the axes that it is summed over.
+@dataclass(frozen=True)
+class _Product:
+    """The constant factor of a product of two tensors: which operand, and the summed axes."""
 
-    None for every other node.
-    """
+    matrix: npt.NDArray[np.generic]
+    side: int
+    axes: tuple[int, ...]
+
+
+def _product(node: NodeView) -> _Product | None:
     op = node.proto.op_type
     if op not in ("MatMul", "Gemm", "Einsum") or node.is_fixed(0) == node.is_fixed(1):
         return None
-    fixed = 0 if node.is_fixed(0) else 1
-    matrix = node.constant(fixed)
+    side = 0 if node.is_fixed(0) else 1
+    matrix = node.constant(side)
     if matrix is None or (op != "Einsum" and matrix.ndim < 2):
         return None
     if op == "MatMul":
-        return matrix, (-1 if fixed == 0 else -2,)
+        return _Product(matrix, side, (-1 if side == 0 else -2,))
     if op == "Gemm":
-        turned = bool(node.attribute("transA" if fixed == 0 else "transB", 0))
-        return matrix, (int((fixed == 0) != turned),)
-    axes = _contracted(str(node.attribute("equation", "")), fixed, matrix.ndim)
-    return None if axes is None else (matrix, axes)
+        turned = bool(node.attribute("transA" if side == 0 else "transB", 0))
+        return _Product(matrix, side, (int((side == 0) != turned),))
+    axes = _contracted(str(node.attribute("equation", "")), side, matrix.ndim)
+    return None if axes is None else _Product(matrix, side, axes)
 
 
 def _contracted(equation: str, operand: int, rank: int) -> tuple[int, ...] | None:

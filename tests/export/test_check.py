@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from planted_graphs import UINT8, dft, planted, quantised
+from planted_graphs import UINT8, dft, doubling_function, planted, quantised
 
 from differseg import export
 from differseg.cli import main
@@ -74,6 +76,78 @@ def test_an_invalid_graph_is_refused_by_the_checker(tmp_path):
     report = export.check(tmp_path / "bad.onnx")
     assert not report.passed
     assert "nowhere" in report.reasons()[0]
+
+
+def test_the_checker_says_which_name_and_no_target_is_said_to_take_the_file(tmp_path, capsys):
+    model = planted("Relu")
+    model.graph.node[0].input[0] = "nowhere"
+    (tmp_path / "bad.onnx").write_bytes(model.SerializeToString())
+    assert main(["check", str(tmp_path / "bad.onnx")]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "however input 'nowhere' of node: name: net/planted" in said
+    assert "over all targets: ONNX itself refuses it" in said
+
+
+def contradicting(op: str, **attributes) -> onnx.ModelProto:
+    """Return a product of matrices that do not fit, or a sum of two element types."""
+    weight = {"MatMul": np.ones((7, 3), np.float32), "Add": np.ones((4, 8), np.float16)}[op]
+    return planted(op, shape=(4, 8), inputs=("x", "w"), constants=[("w", weight)], **attributes)
+
+
+@pytest.mark.parametrize("op", ["MatMul", "Add"])
+def test_shapes_and_types_that_contradict_are_refused(op, tmp_path):
+    onnx.save(contradicting(op), tmp_path / "f.onnx")
+    report = export.check(tmp_path / "f.onnx", "jetpack6")
+    assert not report.passed
+    assert f"(op_type:{op}, node name: net/planted)" in report.checker
+
+
+@needs_rtx
+@pytest.mark.parametrize("op", ["MatMul", "Add"])
+def test_nvidia_refuses_what_contradicts_too(op, tmp_path):
+    onnx.save(contradicting(op), tmp_path / "f.onnx")
+    report = export.check(tmp_path / "f.onnx", "rtx1", real=True)
+    assert report.rtx is not None
+    assert report.rtx.status == "refused"
+
+
+def test_a_wrongly_declared_shape_and_an_unknown_operator_are_no_contradiction(tmp_path):
+    declared = planted("Relu")
+    declared.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 9
+    unknown = planted("Wavelet", domain="acme")
+    unknown.graph.node.append(onnx.helper.make_node("MatMul", ["y", "y"], ["z"]))
+    for model in (declared, unknown):
+        onnx.save(model, tmp_path / "f.onnx")
+        assert export.check(tmp_path / "f.onnx").checker == ""
+
+
+def test_damaged_bytes_never_end_in_a_traceback(tmp_path):
+    rng = random.Random(0)
+    sources = [
+        quantised(UINT8), dft(), sliced(external=False), contradicting("MatMul"),
+        planted("GridSample", inputs=("x", "grid"), opset=20, mode="linear"),
+        planted("Double", domain="differseg", functions=[doubling_function()]),
+    ]  # fmt: skip
+    path = tmp_path / "f.onnx"
+    for _ in range(400):
+        data = bytearray(rng.choice(sources).SerializeToString())
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        path.write_bytes(data)
+        with contextlib.suppress(ModelFileError):
+            export.check(path)
+
+
+def test_names_that_are_no_text_and_constants_without_a_name_are_reasons(tmp_path):
+    damaged = planted("GridSample", inputs=("x", "grid"), opset=20, mode="linear")
+    damaged.graph.node[0].attribute[0].s = b"\xff\xfe"
+    nameless = planted("Relu")
+    nameless.graph.node.append(onnx.helper.make_node("Constant", [], []))
+    shouted = planted("Relu").SerializeToString().replace(b"net/planted", b"net\xff\xfelanted")
+    shouted = shouted.replace(b"Relu", b"\xffelu")
+    for data in (damaged.SerializeToString(), nameless.SerializeToString(), shouted):
+        (tmp_path / "f.onnx").write_bytes(data)
+        assert not export.check(tmp_path / "f.onnx").passed
 
 
 BAD = {
