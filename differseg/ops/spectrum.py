@@ -3,22 +3,30 @@
 Convention:
     A spectrum is ``(N, C, 2, H, W)``, axis 2 = (real part, imaginary part), one-sided or full; see
     :mod:`differseg.ops.fourier`.  Phases are in radians, -pi ... pi.
+    A bin is empty where the square of its absolute value is no normal number, which in float32 is
+    below 1.1e-19: its amplitude, its phase and their gradients are 0.
 
 Float16 and bfloat16 are computed in float32 and rounded once.
 """
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from differseg.errors import InputError
-from differseg.ops.arguments import check_choice, check_floating, check_layout
+from differseg.ops.arguments import (
+    check_choice,
+    check_floating,
+    check_layout,
+    check_positive,
+    check_range,
+    check_size_hw,
+)
 from differseg.ops.precision import exact, rounded
 
 PROFILES = ("ideal", "gaussian", "butterworth")
+MAX_ORDER = 100
 
 
 def amplitude(spectrum: Tensor) -> Tensor:
@@ -28,13 +36,15 @@ def amplitude(spectrum: Tensor) -> Tensor:
         spectrum: ``(N, C, 2, H, W)``, float32, float64, float16 or bfloat16.
 
     Returns:
-        ``(N, C, H, W)``, not negative; its gradient at an empty bin is 0.
+        ``(N, C, H, W)``, not negative; infinite from 1.8e19 on, of which float32 has no square.
 
     Raises:
         InputError: Wrong rank or dtype, or an empty axis.
     """
     check_layout("amplitude", "spectrum", spectrum, "N, C, 2, H, W")
-    return rounded(torch.linalg.vector_norm(exact(spectrum), dim=2), spectrum.dtype)
+    _, _, power, empty = _bins(spectrum)
+    # The root of the sum: PyTorch's norm over an axis of two is thirty times slower on a CPU.
+    return rounded(power.masked_fill(empty, 1.0).sqrt().masked_fill(empty, 0.0), spectrum.dtype)
 
 
 def phase(spectrum: Tensor) -> Tensor:
@@ -44,17 +54,22 @@ def phase(spectrum: Tensor) -> Tensor:
         spectrum: ``(N, C, 2, H, W)``, float32, float64, float16 or bfloat16.
 
     Returns:
-        ``(N, C, H, W)``, radians, -pi ... pi; the phase of an empty bin is 0, and so is its
-        gradient.
+        ``(N, C, H, W)``, radians, -pi ... pi.
 
     Raises:
         InputError: Wrong rank or dtype, or an empty axis.
     """
     check_layout("phase", "spectrum", spectrum, "N, C, 2, H, W")
-    real, imaginary = exact(spectrum).unbind(2)
-    empty = (real == 0) & (imaginary == 0)  # atan2(0, -0) is pi, and its gradient is not finite
+    real, imaginary, _, empty = _bins(spectrum)  # atan2(0, -0) is pi, its gradient not finite
     angle = torch.atan2(imaginary.masked_fill(empty, 0.0), real.masked_fill(empty, 1.0))
     return rounded(angle, spectrum.dtype)
+
+
+def _bins(spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return real part, imaginary part, squared absolute value and emptiness of each bin."""
+    real, imaginary = exact(spectrum).unbind(2)  # (N, C, H, W)
+    power = real * real + imaginary * imaginary
+    return real, imaginary, power, power <= torch.finfo(power.dtype).tiny
 
 
 def from_amplitude_phase(amplitude: Tensor, phase: Tensor) -> Tensor:
@@ -150,7 +165,7 @@ def radial_mask(
         low: Cut-off below which bins are left out, cycles per pixel, above 0.
         high: Cut-off above which bins are left out, cycles per pixel, above ``low``.
         profile: "ideal" (hard, rings), "gaussian" (never rings) or "butterworth" (between).
-        order: Steepness of "butterworth", 1 or more.
+        order: Steepness of "butterworth", 1 to 100.
         one_sided: Whether for the spectra of ``rfft2`` or the full ones of ``fft2``.
         dtype: Of the mask.
         device: Of the mask.
@@ -162,8 +177,10 @@ def radial_mask(
     Raises:
         InputError: A size, cut-off, profile or order out of range.
     """
-    _check_mask(size_hw, low, high, profile, order)
-    height, width = size_hw
+    height, width = check_size_hw("radial_mask", size_hw)
+    low, high = _check_cut_offs(low, high)
+    check_choice("radial_mask", "profile", profile, PROFILES)
+    order = check_range("radial_mask", "order", order, 1, MAX_ORDER)
     fy = _frequencies(height, height)[:, None]
     fx = _frequencies(width, width // 2 + 1 if one_sided else width)[None]
     radius = torch.hypot(fy, fx)  # (H, W // 2 + 1)
@@ -172,27 +189,20 @@ def radial_mask(
     return torch.as_tensor(mask).expand(radius.shape).to(device=device, dtype=dtype).contiguous()
 
 
-def _check_mask(
-    size_hw: tuple[int, int], low: float | None, high: float | None, profile: str, order: int
-) -> None:
-    if len(size_hw) != 2 or min(size_hw) < 1:
-        raise InputError(
-            f"radial_mask: size_hw is {tuple(size_hw)}, expected height and width of the maps, "
-            "1 or more; pass tuple(x.shape[-2:])"
+def _check_cut_offs(low: float | None, high: float | None) -> tuple[float | None, float | None]:
+    low, high = (
+        None
+        if cut_off is None
+        else check_positive(
+            "radial_mask", name, cut_off, "cycles per pixel", f"leave {name} out for none"
         )
-    for name, cut_off in (("low", low), ("high", high)):
-        if cut_off is not None and not 0 < cut_off < math.inf:
-            raise InputError(
-                f"radial_mask: {name} is {cut_off}, expected cycles per pixel above 0 (0.5 is the "
-                f"finest pattern); leave {name} out for none"
-            )
+        for name, cut_off in (("low", low), ("high", high))
+    )
     if low is not None and high is not None and not low < high:
         raise InputError(
             f"radial_mask: low is {low} and high is {high}, expected low below high; swap them"
         )
-    check_choice("radial_mask", "profile", profile, PROFILES)
-    if order < 1:
-        raise InputError(f"radial_mask: order is {order}, expected 1 or more; take 2")
+    return low, high
 
 
 def _frequencies(extent: int, bins: int) -> Tensor:

@@ -46,6 +46,26 @@ def test_an_empty_bin_has_phase_and_gradients_zero() -> None:
         assert torch.equal(spectrum.grad, torch.zeros_like(spectrum))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("value", [1e-17, 1e-20, 1e-23, 1e-30, 1e-40, 1e-170, 1e-310])
+def test_tiny_bins_have_finite_gradients(value: float, dtype: torch.dtype) -> None:
+    """Their squares vanish before they do, and zero over zero spreads from a bin to a network."""
+    spectrum = torch.full((1, 1, 2, 1, 1), value, dtype=dtype, requires_grad=True)
+    size, angle = amplitude(spectrum), phase(spectrum)
+    normal = 2 * value**2 > torch.finfo(dtype).tiny
+    assert size.item() == pytest.approx(value * 2**0.5 if normal else 0.0, rel=1e-6, abs=0)
+    assert angle.item() == pytest.approx(torch.pi / 4 if normal else 0.0)
+    (size.sum() + angle.sum()).backward()
+    assert spectrum.grad.isfinite().all()
+
+
+def test_gradients_behind_a_mask_that_leaves_tiny_bins() -> None:
+    x = random_map((32, 32), mean=0).requires_grad_()
+    spectrum = rfft2(x) * radial_mask((32, 32), high=0.07, profile="gaussian")
+    (phase(spectrum).sum() + amplitude(spectrum).sum()).backward()
+    assert x.grad.isfinite().all()
+
+
 def test_amplitude_in_float16_does_not_overflow() -> None:
     spectrum = torch.full((1, 1, 2, 1, 1), 3e4, dtype=torch.float16)
     assert amplitude(spectrum).item() == pytest.approx(3e4 * 2**0.5, rel=1e-3)
@@ -157,7 +177,13 @@ REFUSED = [
     (lambda: radial_mask((4, 4), 0.3, 0.2), "low is 0.3 and high is 0.2, expected low below high"),
     (lambda: radial_mask((4, 4), high=0.0), "high is 0.0, expected cycles per pixel above 0"),
     (lambda: radial_mask((4, 4), profile="butter"), "did you mean 'butterworth'?"),
-    (lambda: radial_mask((4, 4), high=0.1, order=0), "order is 0, expected 1 or more"),
+    (lambda: radial_mask((4, 4), high=0.1, order=0), "order is 0, expected a whole number from 1"),
+    (lambda: radial_mask((4, 4), high=0.1, order=2.5), "order is 2.5, expected a whole number"),
+    (lambda: radial_mask((4, 4), high=0.1, order=float("nan")), "order is nan, expected a whole"),
+    (lambda: radial_mask((4, 4), high=0.1, order="2"), "order is '2', expected a whole number"),
+    (lambda: radial_mask((4, 4), "0.1"), "low is '0.1', expected cycles per pixel above 0"),
+    (lambda: radial_mask(8), "size_hw is 8, expected height and width"),
+    (lambda: radial_mask((8.5, 8)), "size_hw is (8.5, 8), expected height and width"),
 ]
 
 
