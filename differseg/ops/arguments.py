@@ -7,6 +7,8 @@ at a call, under ``torch.compile`` and while ``torch.export`` traces.
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 from collections.abc import Sequence
 
 import torch
@@ -87,28 +89,70 @@ def check_choice(where: str, name: str, value: object, known: Sequence[str]) -> 
     raise InputError(f"{where}: {name} is {value!r}, expected one of {names}; {advice}")
 
 
-def check_range(where: str, name: str, value: object, lowest: int, highest: int) -> None:
-    """Refuse what is no whole number within a range.
+def is_whole(value: object) -> bool:
+    """Return whether a value is a whole number: an int, one of NumPy or of a trace, no bool."""
+    whole = isinstance(value, (int, torch.SymInt, numbers.Integral))
+    return whole and not isinstance(value, bool)
+
+
+def check_range(where: str, name: str, value: object, lowest: int, highest: int) -> int:
+    """Refuse what is no whole number within a range; return it as an int.
 
     Raises:
         InputError: Names the value and the range.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+    if not is_whole(value) or not lowest <= value <= highest:  # type: ignore[operator]
         raise InputError(
             f"{where}: {name} is {value!r}, expected a whole number from {lowest} to {highest}; "
             "choose one of these"
         )
+    return int(value)  # type: ignore[call-overload]
 
 
-def check_odd(where: str, name: str, value: object, lowest: int, highest: int) -> None:
-    """Refuse what is no odd number within a range: a kernel needs a centre.
+def check_odd(where: str, name: str, value: object, lowest: int, highest: int) -> int:
+    """Refuse what is no odd number within a range: a kernel needs a centre; return it as an int.
 
     Raises:
         InputError: Names the value and the range.
     """
-    check_range(where, name, value, lowest, highest)
-    if isinstance(value, int) and value % 2 == 0:
+    size = check_range(where, name, value, lowest, highest)
+    if size % 2 == 0:
         raise InputError(
-            f"{where}: {name} is {value}, expected an odd number from {lowest} to {highest}, so "
-            f"that there is a centre; choose {value - 1} or {value + 1}"
+            f"{where}: {name} is {size}, expected an odd number from {lowest} to {highest}, so "
+            f"that there is a centre; choose {size - 1} or {size + 1}"
         )
+    return size
+
+
+def check_positive(where: str, name: str, value: object, what: str, advice: str) -> float:
+    """Refuse what is no finite number above 0; return it as a float.
+
+    Args:
+        where: The operator, for the message.
+        name: The argument, for the message.
+        value: What was passed.
+        what: What the number counts, for the message.
+        advice: What to do instead, for the message.
+
+    Raises:
+        InputError: Names the value.
+    """
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:  # type: ignore[operator]
+        raise InputError(f"{where}: {name} is {value!r}, expected {what} above 0; {advice}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_size_hw(where: str, size_hw: object) -> tuple[int, int]:
+    """Refuse what is no height and width of a map; return them.
+
+    Raises:
+        InputError: Names the value.
+    """
+    size = tuple(size_hw) if isinstance(size_hw, (tuple, list)) else ()
+    if len(size) != 2 or not all(is_whole(extent) and extent >= 1 for extent in size):
+        raise InputError(
+            f"{where}: size_hw is {size_hw!r}, expected height and width of a map, two whole "
+            "numbers from 1; pass tuple(x.shape[-2:])"
+        )
+    return size[0], size[1]

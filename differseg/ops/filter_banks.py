@@ -128,6 +128,12 @@ def filter_bank(wavelet: str | FilterBank) -> FilterBank:
     """
     if isinstance(wavelet, FilterBank):
         return wavelet
+    if not isinstance(wavelet, str):
+        raise InputError(
+            f"wavelet is {type(wavelet).__name__}, expected a name such as 'haar' or 'db2', or a "
+            "differseg.ops.FilterBank; make one of a pywt.Wavelet w with "
+            "FilterBank(w.name, *w.filter_bank)"
+        )
     if wavelet == "haar":
         return HAAR
     found = _named_bank(wavelet)
@@ -162,7 +168,7 @@ def _read_bank(name: str) -> FilterBank:
 
     known = pywt.wavelist(kind="discrete")
     if name not in known:
-        near = ", ".join(repr(item) for item in difflib.get_close_matches(str(name), known))
+        near = ", ".join(repr(item) for item in difflib.get_close_matches(name.lower(), known))
         raise InputError(
             f"wavelet {name!r} is unknown, expected 'haar' or a discrete wavelet of PyWavelets "
             "such as 'db2' or 'bior2.2'; "

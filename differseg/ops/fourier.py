@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from differseg.errors import InputError
-from differseg.ops.arguments import check_choice, check_layout
+from differseg.ops.arguments import check_choice, check_layout, is_whole
 from differseg.ops.precision import exact, rounded
 
 NORMS = ("backward", "ortho", "forward")
@@ -221,7 +221,7 @@ def full_spectrum(spectrum: Tensor, *, width: int | None = None) -> Tensor:
 
 
 def _check_axis(where: str, axis: int) -> None:
-    if axis not in _AXES:
+    if not is_whole(axis) or axis not in _AXES:
         raise InputError(
             f"{where}: axis is {axis!r}, expected -1 (along W) or -2 (along H); "
             "move the axis that you mean with movedim"
@@ -238,8 +238,7 @@ def _real_length(where: str, name: str, length: int | None, bins: int) -> int:
                 f"expected {name}=1; pass it"
             )
         return even
-    whole = isinstance(length, (int, torch.SymInt))
-    if not whole or length < 1 or length // 2 + 1 != bins:
+    if not is_whole(length) or length < 1 or length // 2 + 1 != bins:
         possible = f"{even} or {even + 1}" if even else "1"
         raise InputError(
             f"{where}: {name} is {length!r}, expected {possible} for a spectrum of {bins} bins; "

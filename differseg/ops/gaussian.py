@@ -16,7 +16,6 @@ comes out is contiguous.
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import torch
@@ -24,12 +23,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from differseg.errors import InputError
-from differseg.ops.arguments import check_choice, check_floating, check_layout
+from differseg.ops.arguments import (
+    check_choice,
+    check_floating,
+    check_layout,
+    check_odd,
+    check_positive,
+)
 from differseg.ops.borders import extend, fold
 from differseg.ops.precision import convolution, exact, rounded
 
 BORDERS = ("reflect", "edge", "zeros")
 SMALLEST_SIGMA_PX = 0.01
+MAX_KERNEL_SIZE = 1023
 
 
 def gaussian_lowpass(
@@ -44,8 +50,8 @@ def gaussian_lowpass(
         x: Maps ``(N, C, H, W)``, float32, float64, float16 or bfloat16.
         sigma: Standard deviation in pixels, above 0: a number, or a tensor ``(1,)`` or ``(C,)``,
             one a channel, through which gradients flow.
-        kernel_size: Odd number of taps; ``2 * ceil(3 * sigma) + 1`` when not given.  A tensor's
-            values are not known when a graph is traced, so it needs one.
+        kernel_size: Odd number of taps, 1 to 1023; ``2 * ceil(3 * sigma) + 1`` when not given.  A
+            tensor's values are not known when a graph is traced, so it needs one.
         border: "reflect", "edge" or "zeros".
 
     Returns:
@@ -104,20 +110,12 @@ def _check(
                 "tensor; pass 2 * ceil(3 * s) + 1 for the largest sigma s that it may reach"
             )
     else:
-        if not (isinstance(sigma, numbers.Real) and 0 < sigma < math.inf):
-            raise InputError(
-                f"{where}: sigma is {sigma!r}, expected a number of pixels above 0; "
-                "leave the filter out for none"
-            )
-        sigma = float(sigma)
+        advice = "leave the filter out for none"
+        sigma = check_positive(where, "sigma", sigma, "a number of pixels", advice)
         if kernel_size is None:
             kernel_size = 2 * math.ceil(3 * sigma) + 1
         sigma = torch.full((1,), sigma, dtype=exact(x).dtype, device=x.device)
-    if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
-        raise InputError(
-            f"{where}: kernel_size is {kernel_size!r}, expected an odd whole number from 1, so "
-            "that there is a centre; choose the next one"
-        )
+    kernel_size = check_odd(where, "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
     largest = 2 * min(x.shape[2:]) - 1
     if border == "reflect" and kernel_size > largest:
         raise InputError(

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from differseg.errors import InputError
-from differseg.ops.arguments import check_layout
+from differseg.ops.arguments import check_layout, is_whole
 from differseg.ops.gaussian import gaussian_lowpass
 from differseg.ops.precision import exact, rounded
 
@@ -46,7 +46,7 @@ def laplacian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
     most, extent = 0, min(x.shape[2:])
     while extent > _TAPS // 2:
         most, extent = most + 1, (extent + 1) // 2
-    if not isinstance(levels, int) or not 1 <= levels <= most:
+    if not is_whole(levels) or not 1 <= levels <= most:
         raise InputError(
             f"laplacian_pyramid: levels is {levels!r}, expected a whole number from 1 and at most "
             f"{most} for maps of {tuple(x.shape[2:])}; take fewer levels or larger maps"
@@ -79,10 +79,11 @@ def reconstruct_pyramid(pyramid: Sequence[Tensor]) -> Tensor:
         )
     for number, level in enumerate(pyramid):
         check_layout("reconstruct_pyramid", f"pyramid[{number}]", level, "N, C, H, W")
-        half = tuple((extent + 1) // 2 for extent in pyramid[max(number - 1, 0)].shape[2:])
-        if number and tuple(level.shape[2:]) != half:
+        batch, channels, *size = pyramid[max(number - 1, 0)].shape
+        half = (batch, channels, *((extent + 1) // 2 for extent in size))
+        if number and tuple(level.shape) != half:
             raise InputError(
-                f"reconstruct_pyramid: pyramid[{number}] is {tuple(level.shape[2:])}, expected "
+                f"reconstruct_pyramid: pyramid[{number}] is {tuple(level.shape)}, expected "
                 f"{half}, half of the level before; pass the largest level first"
             )
     *details, x = pyramid

@@ -82,12 +82,12 @@ def reassemble(
     """
     check_layout("reassemble", "x", x, "N, C, H, W")
     check_layout("reassemble", "kernels", kernels, "N, groups*k*k, scale*H, scale*W")
-    check_odd("reassemble", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
-    check_range("reassemble", "scale", scale, 1, MAX_SCALE)
-    check_range("reassemble", "dilation", dilation, 1, MAX_DILATION)
+    kernel_size = check_odd("reassemble", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
+    scale = check_range("reassemble", "scale", scale, 1, MAX_SCALE)
+    dilation = check_range("reassemble", "dilation", dilation, 1, MAX_DILATION)
     check_choice("reassemble", "border", border, BORDERS)
     check_choice("reassemble", "normalize", normalize, NORMALIZATIONS)
-    _check_groups(x, groups)
+    groups = _check_groups(x, groups)
     _check_kernels(x, kernels, kernel_size, scale, groups)
     return torch.ops.differseg.reassemble(
         x, kernels, kernel_size, scale, dilation, groups, border, normalize
@@ -116,8 +116,8 @@ def normalize_kernels(
         InputError: Wrong rank, dtype, number of channels or option.
     """
     check_layout("normalize_kernels", "logits", logits, "N, groups*k*k, H, W")
-    check_odd("normalize_kernels", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
-    check_range("normalize_kernels", "groups", groups, 1, logits.shape[1])
+    kernel_size = check_odd("normalize_kernels", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
+    groups = check_range("normalize_kernels", "groups", groups, 1, logits.shape[1])
     check_choice("normalize_kernels", "window", window, WINDOWS)
     if logits.shape[1] != groups * kernel_size**2:
         raise InputError(
@@ -141,17 +141,18 @@ def hamming_window(kernel_size: int) -> Tensor:
     Raises:
         InputError: Kernel size out of range.
     """
-    check_odd("hamming_window", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
+    kernel_size = check_odd("hamming_window", "kernel_size", kernel_size, 1, MAX_KERNEL_SIZE)
     return _log_window(kernel_size).exp().view(kernel_size, kernel_size)
 
 
-def _check_groups(x: Tensor, groups: int) -> None:
-    check_range("reassemble", "groups", groups, 1, x.shape[1])
+def _check_groups(x: Tensor, groups: int) -> int:
+    groups = check_range("reassemble", "groups", groups, 1, x.shape[1])
     if x.shape[1] % groups:
         raise InputError(
             f"reassemble: groups is {groups}, expected a divisor of the {x.shape[1]} channels of "
             "x; change one of them"
         )
+    return groups
 
 
 def _check_kernels(x: Tensor, kernels: Tensor, kernel_size: int, scale: int, groups: int) -> None:

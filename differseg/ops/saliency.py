@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from differseg.errors import InputError
 from differseg.ops import bilinear
-from differseg.ops.arguments import check_layout, check_range
+from differseg.ops.arguments import check_layout, check_positive, check_range
 from differseg.ops.constants import constant
 from differseg.ops.precision import convolution, exact
 
@@ -65,32 +65,30 @@ def saliency_displacement(saliency: Tensor, *, radius: int = 5, fwhm: float = 3.
         always spans the map.
 
     Args:
-        saliency: ``(N, 1, H, W)``, not negative, see :func:`normalized_saliency`; its scale does
-            not matter.  float32, float64, float16 or bfloat16.
+        saliency: ``(N, 1, H, W)``, not negative, which is not checked; see
+            :func:`normalized_saliency`.  Its scale does not matter as long as the sum around a
+            pixel is far above 1e-16 and finite.  float32, float64, float16 or bfloat16.
         radius: Pixels that the kernel reaches along each axis, 1 to 32 and less than H and W.
         fwhm: Width of the kernel at half its height, in pixels, above 0.
 
     Returns:
-        Displacement ``(N, 2, H, W)``, x then y, in pixels, -radius to radius, float32 (float64
-        for float64).
+        Displacement ``(N, 2, H, W)``, x then y, in pixels, -radius to radius for a saliency that
+        is not negative, float32 (float64 for float64).
 
     Raises:
         InputError: Wrong rank, dtype, number of channels or option; a map smaller than its
             padding.
     """
     check_layout("saliency_displacement", "saliency", saliency, "N, 1, H, W")
-    check_range("saliency_displacement", "radius", radius, 1, MAX_RADIUS)
-    if isinstance(fwhm, bool) or not isinstance(fwhm, (int, float)) or not 0 < fwhm < math.inf:
-        raise InputError(
-            f"saliency_displacement: fwhm is {fwhm!r}, expected pixels above 0; the authors use 3"
-        )
+    radius = check_range("saliency_displacement", "radius", radius, 1, MAX_RADIUS)
+    fwhm = check_positive("saliency_displacement", "fwhm", fwhm, "pixels", "the authors use 3")
     if min(saliency.shape[2:]) <= radius:
         raise InputError(
             f"saliency_displacement: saliency has shape {tuple(saliency.shape)}, expected H and W "
             f"above radius={radius}, as a map is reflected by that much; choose a smaller radius "
             "or a larger input"
         )
-    return torch.ops.differseg.saliency_displacement(saliency, radius, float(fwhm))
+    return torch.ops.differseg.saliency_displacement(saliency, radius, fwhm)
 
 
 def invert_displacement(displacement: Tensor, *, iterations: int = 10) -> Tensor:
@@ -117,7 +115,7 @@ def invert_displacement(displacement: Tensor, *, iterations: int = 10) -> Tensor
         InputError: Wrong rank, dtype, number of channels or option.
     """
     check_layout("invert_displacement", "displacement", displacement, "N, 2, H, W")
-    check_range("invert_displacement", "iterations", iterations, 1, MAX_ITERATIONS)
+    iterations = check_range("invert_displacement", "iterations", iterations, 1, MAX_ITERATIONS)
     return torch.ops.differseg.invert_displacement(displacement, iterations)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from differseg.errors import InputError
 from differseg.ops import bilinear
-from differseg.ops.arguments import check_floating, check_layout, check_range
+from differseg.ops.arguments import check_floating, check_layout, check_range, check_size_hw
 from differseg.ops.layouts import empty_map, memory_format_of
 from differseg.ops.precision import exact
 
@@ -80,8 +80,8 @@ def sample_offsets(x: Tensor, offsets: Tensor, *, scale: int = 2, groups: int = 
     """
     check_layout("sample_offsets", "x", x, "N, C, H, W")
     check_layout("sample_offsets", "offsets", offsets, "N, 2*groups*scale*scale, H, W")
-    check_range("sample_offsets", "scale", scale, 1, MAX_SCALE)
-    check_range("sample_offsets", "groups", groups, 1, x.shape[1])
+    scale = check_range("sample_offsets", "scale", scale, 1, MAX_SCALE)
+    groups = check_range("sample_offsets", "groups", groups, 1, x.shape[1])
     if x.shape[1] % groups:
         raise InputError(
             f"sample_offsets: groups is {groups}, expected a divisor of the {x.shape[1]} channels "
@@ -111,8 +111,8 @@ def identity_offsets(groups: int = 1, scale: int = 2) -> Tensor:
     Raises:
         InputError: Scale or groups out of range.
     """
-    check_range("identity_offsets", "scale", scale, 1, MAX_SCALE)
-    check_range("identity_offsets", "groups", groups, 1, 2**16)
+    scale = check_range("identity_offsets", "scale", scale, 1, MAX_SCALE)
+    groups = check_range("identity_offsets", "groups", groups, 1, 2**16)
     centres = [(sub + 0.5) / scale - 0.5 for sub in range(scale)]
     across = centres * scale * groups
     down = [centre for centre in centres for _ in range(scale)] * groups
@@ -162,7 +162,7 @@ def positions_to_grid(
     """
     _check_pairs("positions_to_grid", "positions", positions, "N, 2, H', W'")
     x, y = exact(positions).unbind(1)
-    height, width = _checked_size("positions_to_grid", size_hw)
+    height, width = check_size_hw("positions_to_grid", size_hw)
     axes = [
         2 * place / max(size - 1, 1) - min(size - 1, 1)
         if align_corners
@@ -195,22 +195,12 @@ def grid_to_positions(
             "move x and y to the last axis with movedim(1, -1)"
         )
     x, y = exact(grid).unbind(-1)
-    height, width = _checked_size("grid_to_positions", size_hw)
+    height, width = check_size_hw("grid_to_positions", size_hw)
     axes = [
         (place + 1) * (size - 1) / 2 if align_corners else ((place + 1) * size - 1) / 2
         for place, size in ((x, width), (y, height))
     ]
     return torch.stack(axes, 1)  # (N, 2, H', W')
-
-
-def _checked_size(where: str, size_hw: tuple[int, int]) -> tuple[int, int]:
-    height, width = size_hw
-    if min(height, width) < 1:
-        raise InputError(
-            f"{where}: size_hw is {tuple(size_hw)}, expected a height and a width of at least 1; "
-            "pass those of the map that is read"
-        )
-    return height, width
 
 
 def _check_pairs(where: str, name: str, pairs: Tensor, layout: str) -> None:

@@ -40,14 +40,15 @@ def local_similarity(x: Tensor, kernel_size: int = 3, dilation: int = 2) -> Tens
         dilation: Pixels between neighbours, 1 to 64.
 
     Returns:
-        ``(N, kernel_size**2 - 1, H, W)``, contiguous, dtype of ``x``, values -1 to 1.
+        ``(N, kernel_size**2 - 1, H, W)``, contiguous, dtype of ``x``, values -1 to 1 (not clamped:
+        rounding may exceed them by 1.2e-7).
 
     Raises:
         InputError: Wrong rank, dtype or option.
     """
     check_layout("local_similarity", "x", x, "N, C, H, W")
-    check_odd("local_similarity", "kernel_size", kernel_size, 3, MAX_KERNEL_SIZE)
-    check_range("local_similarity", "dilation", dilation, 1, MAX_DILATION)
+    kernel_size = check_odd("local_similarity", "kernel_size", kernel_size, 3, MAX_KERNEL_SIZE)
+    dilation = check_range("local_similarity", "dilation", dilation, 1, MAX_DILATION)
     return torch.ops.differseg.local_similarity(x, kernel_size, dilation)
 
 

@@ -13,8 +13,9 @@ Convention:
     The others give ``floor((n + L - 1) / 2)``: "zero" continues with zeros, "symmetric" with the
     mirror image (b a | a b c), "reflect" with the one that does not repeat the border
     (c b | a b c), "periodic" with the opposite side.
-    Inversion: :func:`idwt2` with the same wavelet and mode gives back the map to rounding, for
-    every mode and size.
+    Inversion: :func:`idwt2` with the same wavelet and mode gives back the map, for every mode and
+    size, as exactly as the filters reconstruct: to rounding, but for banks whose taps are cut off
+    or given in few digits ("dmey" leaves 4e-3 of the map).
 
 "periodization" is the default because it is what a network wants of a stride-2 layer: bands of
 exactly half the size whatever the wavelet, as many coefficients as samples, and, for orthogonal
@@ -28,7 +29,6 @@ comes out is contiguous.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +37,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from differseg.errors import InputError
-from differseg.ops.arguments import check_choice, check_layout
+from differseg.ops.arguments import check_choice, check_layout, check_size_hw, is_whole
 from differseg.ops.borders import extend, fold
 from differseg.ops.constants import constant
 from differseg.ops.filter_banks import FilterBank, filter_bank
@@ -48,6 +48,8 @@ from differseg.ops.wavelet_borders import coefficients, margins
 # Measured on a CPU; one channel an output is what its convolutions are fast at.
 _ONE_PASS_DOWN = 8
 _ONE_PASS_UP = 4
+
+_MOST_LEVELS = 63
 
 MODES = ("zero", "symmetric", "reflect", "periodic", "periodization")
 
@@ -115,10 +117,10 @@ def idwt2(
             f"coefficients along h and w for the {len(low)} taps of '{bank.name}', mode '{mode}'; "
             "pass the mode and wavelet of the decomposition"
         )
-    size = tuple(even if size_hw is None else size_hw)
-    if len(size) != 2 or not all(map(_fits, even, size)):
+    size = even if size_hw is None else check_size_hw("idwt2", size_hw)
+    if not all(0 <= most - extent <= 1 for most, extent in zip(even, size, strict=True)):
         raise InputError(
-            f"idwt2: size_hw is {size}, expected {even[0]} or {even[0] - 1} by "
+            f"idwt2: size_hw is {tuple(size)}, expected {even[0]} or {even[0] - 1} by "
             f"{even[1]} or {even[1] - 1} for bands of {tuple(bands.shape[3:])}; "
             "pass the size of the map that was decomposed"
         )
@@ -148,8 +150,9 @@ def wavedec2(
         InputError: As in :func:`dwt2`, or too many levels.
     """
     check_layout("wavedec2", "x", x, "N, C, H, W")
-    most = math.ceil(math.log2(max(x.shape[2:])))
-    if not isinstance(levels, int) or not 1 <= levels <= most:
+    longest = max(x.shape[2:])
+    if not is_whole(levels) or not 1 <= levels <= _MOST_LEVELS or 2 ** (levels - 1) >= longest:
+        most = (int(longest) - 1).bit_length()  # ceil(log2(longest))
         raise InputError(
             f"wavedec2: levels is {levels!r}, expected a whole number from 1 and at most {most} "
             f"for maps of {tuple(x.shape[2:])}; take fewer levels or larger maps"
@@ -186,10 +189,10 @@ def waverec2(
         InputError: As in :func:`idwt2`, no details, or bands of one level that differ in size.
     """
     check_layout("waverec2", "average", average, "N, C, h, w")
-    if not details:
+    if not _is_list(details) or not details:
         raise InputError(
-            "waverec2: details are empty, expected one tensor a level; "
-            "pass both values that wavedec2 returned"
+            f"waverec2: details are {'empty' if _is_list(details) else 'no list'}, "
+            "expected a list of one tensor a level; pass both values that wavedec2 returned"
         )
     bank = filter_bank(wavelet)
     for level, bands in enumerate(details):
@@ -207,14 +210,13 @@ def waverec2(
     return average
 
 
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple))
+
+
 def _even_extent(count: int, taps: int, mode: str) -> int:
     """Return the even number of samples that has ``count`` coefficients; the odd one is 1 less."""
     return 2 * count if mode == "periodization" else 2 * count - taps + 2
-
-
-def _fits(even: int, extent: object) -> bool:
-    """Return whether an extent is the even one of its number of coefficients, or the odd one."""
-    return isinstance(extent, (int, torch.SymInt)) and 0 <= even - extent <= 1
 
 
 @torch.library.custom_op(

@@ -242,6 +242,8 @@ REFUSED = [
     (lambda x: irfft2(rfft2(x[..., :1])), "width is not given and the spectrum has 1 bin"),
     (lambda x: irfft(rfft(x, -2), -2, length=8), "length is 8, expected 6 or 7"),
     (lambda x: rfft(x, 1), "axis is 1, expected -1 (along W) or -2 (along H); "),
+    (lambda x: rfft(x, -1.0), "axis is -1.0, expected -1 (along W) or -2 (along H); "),
+    (lambda x: irfft2(rfft2(x[..., :1]), width=True), "width is True, expected 1 for a spectrum"),
     (lambda x: fft(x), "fft: spectrum has 4 axes"),
     (lambda x: fft2(x[0, 0]), "fft2: x has 2 axes"),
 ]

@@ -73,7 +73,13 @@ REFUSED = [
     (lambda x: laplacian_pyramid(x, 1.0), "levels is 1.0, expected a whole number"),
     (lambda x: laplacian_pyramid(x[0], 1), "laplacian_pyramid: x has 3 axes"),
     (lambda x: reconstruct_pyramid([x]), "reconstruct_pyramid: 1 levels, expected"),
-    (lambda x: reconstruct_pyramid([x, x]), "pyramid[1] is (6, 7), expected (3, 4), half of"),
+    (lambda x: reconstruct_pyramid([x, x]), "is (2, 3, 6, 7), expected (2, 3, 3, 4), half"),
+    (
+        lambda x: reconstruct_pyramid([x, x[:1, :, ::2, ::2]]),
+        "pyramid[1] is (1, 3, 3, 4), expected (2, 3, 3, 4), half of",
+    ),
+    (lambda x: reconstruct_pyramid([x, x[:, :1, ::2, ::2]]), "pyramid[1] is (2, 1, 3, 4), exp"),
+    (lambda x: laplacian_pyramid(x, True), "levels is True, expected a whole number"),
     (lambda x: reconstruct_pyramid(laplacian_pyramid(x, 1)[::-1]), "pass the largest level first"),
 ]
 

@@ -186,7 +186,7 @@ def test_gradients_of_both_ways_to_repeat_the_border() -> None:
 
 def test_kernels_on_another_device_are_refused() -> None:
     x = torch.randn(1, 2, 3, 4)
-    with pytest.raises(InputError, match="kernels are torch.float32 on meta, expected"):
+    with pytest.raises(InputError, match=r"kernels are torch\.float32 on meta, expected"):
         reassemble(x, torch.randn(1, 9, 3, 4, device="meta"), kernel_size=3)
 
 

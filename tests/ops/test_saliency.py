@@ -249,6 +249,7 @@ REFUSED = [
     (lambda x: saliency_displacement(x[:, :1], radius=0), "radius is 0, expected a whole number"),
     (lambda x: saliency_displacement(x[:, :1], fwhm=0), "fwhm is 0, expected pixels above 0"),
     (lambda x: saliency_displacement(x[:, :1], fwhm="3"), "fwhm is '3', expected pixels above 0"),
+    (lambda x: saliency_displacement(x[:, :1], fwhm=True), "fwhm is True, expected pixels above"),
     (lambda x: invert_displacement(x), "displacement has shape (2, 3, 6, 7), expected (N, 2, H"),
     (lambda x: invert_displacement(x[:, :2], iterations=0), "iterations is 0, expected a whole"),
 ]

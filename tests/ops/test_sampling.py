@@ -279,7 +279,9 @@ REFUSED = [
     (lambda x: x + identity_offsets(1, 0).sum(), "identity_offsets: scale is 0, expected"),
     (lambda x: displacement_to_positions(x), "displacement has shape (2, 4, 6, 7), expected"),
     (lambda x: positions_to_grid(x, (6, 7)), "becomes one by grid_to_positions"),
-    (lambda x: positions_to_grid(x[:, :2], (0, 7)), "size_hw is (0, 7), expected a height and a"),
+    (lambda x: positions_to_grid(x[:, :2], (0, 7)), "size_hw is (0, 7), expected height and width"),
+    (lambda x: positions_to_grid(x[:, :2], (6, 7, 8)), "size_hw is (6, 7, 8), expected height"),
+    (lambda x: positions_to_grid(x[:, :2], None), "size_hw is None, expected height and width"),
     (lambda x: grid_to_positions(x, (6, 7)), "expected (N, H', W', 2); move x and y to the last"),
 ]
 

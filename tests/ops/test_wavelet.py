@@ -221,8 +221,16 @@ REFUSED = [
     (lambda x: idwt2(dwt2(x, "haar"), "db4", "zero"), "expected at least 4 coefficients along h"),
     (lambda x: idwt2(dwt2(x), size_hw=(6, 9)), "size_hw is (6, 9), expected 6 or 5 by 8 or 7"),
     (lambda x: idwt2(dwt2(x), size_hw=(4, 7)), "size_hw is (4, 7), expected 6 or 5 by 8 or 7"),
-    (lambda x: idwt2(dwt2(x), size_hw=(6,)), "size_hw is (6,), expected 6 or 5 by 8 or 7"),
-    (lambda x: idwt2(dwt2(x), size_hw=(6.0, 7.0)), "size_hw is (6.0, 7.0), expected 6 or 5 by"),
+    (lambda x: idwt2(dwt2(x), size_hw=(6,)), "size_hw is (6,), expected height and width of"),
+    (lambda x: idwt2(dwt2(x), size_hw=(6.0, 7.0)), "size_hw is (6.0, 7.0), expected height and"),
+    (lambda x: idwt2(dwt2(x), size_hw=5), "size_hw is 5, expected height and width of a map, two"),
+    (lambda x: dwt2(x, ["db2"]), "wavelet is list, expected a name such as 'haar' or 'db2', or a"),
+    (lambda x: dwt2(x, np.ones(2)), "wavelet is ndarray, expected a name such as"),
+    (lambda x: dwt2(x, pywt.Wavelet("db2")), "FilterBank(w.name, *w.filter_bank)"),
+    (lambda x: dwt2(x, "DB2"), "did you mean 'db2'"),
+    (lambda x: wavedec2(x, levels=True), "levels is True, expected a whole number from 1"),
+    (lambda x: wavedec2(x, levels=10**9), "levels is 1000000000, expected a whole number"),
+    (lambda x: waverec2(x, dwt2(x)[:, :, 1:]), "details are no list, expected a list of one"),
     (lambda x: wavedec2(x[:, :, :1, :1], levels=1), "at most 0 for maps of (1, 1)"),
     (lambda x: wavedec2(x, levels=0), "levels is 0, expected a whole number from 1"),
     (
@@ -283,10 +291,13 @@ def test_own_banks() -> None:
 def test_wrong_banks() -> None:
     taps = (0.5, 0.5)
     low, high, back_low, back_high = filter_bank("bior2.2").filters
+    scaled = tuple(1.02 * tap for tap in HAAR.decomposition_low)
     for build, text in (
         (lambda: FilterBank("a", taps, taps, taps, taps), "differ from the identity by"),
         (lambda: FilterBank("b", low, back_low, high, back_high), "in the order dec_lo, dec_hi"),
         (lambda: FilterBank("c", low[:-1], high, back_low, back_high), "have [5, 6, 6, 6] taps"),
+        (lambda: FilterBank("e", *HAAR.filters[:2], scaled, HAAR.filters[3]), "identity by 0.01"),
+        (lambda: FilterBank.orthogonal(scaled), "misses orthonormality by 0.04"),
         (lambda: FilterBank("d", (math.nan, 1.0), taps, taps, taps), "is not a finite number"),
         (lambda: FilterBank.orthogonal([0.5, 0.5]), "misses orthonormality by"),
         (lambda: FilterBank.orthogonal([1.0, 0.4, 0.1]), "has shape (3,), expected an even number"),
