@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from differseg.errors import CheckFailedError, InputError
+from differseg.errors import CheckFailedError, DifferSegError, InputError
 from differseg.export.finish import finish_body
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.lowering.spelling import with_definitions
@@ -33,7 +34,7 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
 
     Raises:
         InputError: The module itself fails on the example.
-        CheckFailedError: It is above the limit, a shape differs, a number is not finite, or
+        CheckFailedError: It is above the limit, a shape or type differs, a number is not finite, or
             ONNX Runtime cannot run the file.
     """
     import onnxruntime
@@ -44,6 +45,8 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
         copies = [value.to(device, copy=True) for value in example_inputs.values()]
         try:
             result = module(*copies)
+        except DifferSegError:  # an operator of ours has said what is wrong
+            raise
         except Exception as error:  # whatever a user's module raises
             text = " ".join(str(error).split())[:300]
             raise InputError(
@@ -61,10 +64,17 @@ def compare_example(module: nn.Module, example_inputs: Mapping[str, Tensor], pat
         names = [output.name for output in session.get_outputs()]
         found = session.run(names, feed)
     except Exception as error:  # onnxruntime's own exception classes share no public base
-        text = " ".join(str(error).split())[:300]
+        # The file lies in a temporary folder.
+        text = re.sub(rf"\S*/{re.escape(path.name)}", path.name, " ".join(str(error).split()))[:300]
         raise CheckFailedError(f"{path.name}: ONNX Runtime cannot run the graph: {text}") from None
     worst = 0.0
     for name, value, array in zip(names, returned_tensors(result), found, strict=True):
+        kind = str(value.dtype).removeprefix("torch.")
+        if array.dtype.name != kind:
+            raise CheckFailedError(
+                f"output {name!r}: ONNX Runtime gives {array.dtype.name}, expected PyTorch's "
+                f"{kind}; nothing was written"
+            )
         expected = value.detach().cpu().double().numpy()
         found_error = _difference(name, expected, array)
         largest = float(np.abs(expected).max(initial=0.0))

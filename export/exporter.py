@@ -142,7 +142,9 @@ def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first_line = next(iter(str(error).splitlines()), "")
-        raise CheckFailedError(f"{path}: ONNX's checker refuses the graph: {first_line}") from None
+        raise CheckFailedError(
+            f"{path.name}: ONNX's checker refuses the graph: {first_line}"
+        ) from None
     return nodes, parameters
 
 

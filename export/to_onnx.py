@@ -58,8 +58,8 @@ class ExportOptions:
     precision: str = option("fp32", metavar="P")
     """Precision of the graph: fp32."""
     ops: Literal["portable", "function", "plugin"] = option("portable", metavar="FORM")
-    """Form of the operators: portable (standard ONNX), function (named, for reading) or plugin (for
-    the TensorRT plugin library)."""
+    """Form of our own operators: portable (standard ONNX), function (named, for reading) or plugin
+    (for the TensorRT plugin library); a network without them is the same in all forms."""
     target: str = option(DEFAULT_TARGET, metavar="NAME")
     """What the file must be good for, see 'differseg check --help'."""
     data: Path | None = option(None, metavar="DIR")

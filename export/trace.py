@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from differseg.errors import InputError
+from differseg.errors import DifferSegError, InputError
 from differseg.export.lowering.complex_numbers import place_of, real_valued
 from differseg.export.lowering.complex_transforms import VARYING_ROLL
 from differseg.export.lowering.einsum import name_every_axis
@@ -67,8 +67,9 @@ def trace(
         dynamic_batch: Let the first axis of every input and output vary.
 
     Raises:
-        InputError: An example input is no tensor, the module cannot be traced, an operation of it
-            has no ONNX form, or the output names are wrong.
+        InputError: An example input is no tensor, something is bfloat16, the module cannot be
+            traced, an operation of it has no ONNX form, or the output names are wrong.
+        DifferSegError: What an operator of ours raises, as it is.
     """
     for name, value in example_inputs.items():
         if not isinstance(value, Tensor):
@@ -76,6 +77,7 @@ def trace(
                 f"example input {name!r}: expected a torch.Tensor, got {type(value).__name__}; "
                 "give a NumPy array as torch.from_numpy(array)"
             )
+    _refuse_bfloat16(module, example_inputs)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     arguments = tuple(value.to(device) for value in example_inputs.values())
     shapes = None
@@ -100,6 +102,17 @@ def trace(
     return model
 
 
+def _refuse_bfloat16(module: nn.Module, example_inputs: Mapping[str, Tensor]) -> None:
+    stored = (*module.named_parameters(), *module.named_buffers())
+    given = ((f"example input {name!r}", value) for name, value in example_inputs.items())
+    for what, value in (*given, *((f"{type(module).__name__}: {n}", v) for n, v in stored)):
+        if value.dtype == torch.bfloat16:
+            raise InputError(
+                f"{what} is bfloat16, which ONNX Runtime does not compute in, expected float32 or "
+                "float16; export module.float() or module.half() on inputs of that type"
+            )
+
+
 def _batch_shapes(module: nn.Module, count: int) -> tuple[Any, ...]:
     """Say that the first axis of every argument varies; those of ``*args`` are one tuple."""
     varying: tuple[Any, ...] = tuple({0: torch.export.Dim(BATCH_AXIS)} for _ in range(count))
@@ -116,9 +129,13 @@ def _export(
     try:
         # The module's forward may name its arguments freely: shapes go by position.
         return torch.export.export(module, arguments, dynamic_shapes=shapes, strict=False)
+    except DifferSegError:  # an operator of ours has said what is wrong
+        raise
     except Exception as error:  # torch.export raises many kinds for what a user's module does
         first_line = next((line for line in str(error).splitlines() if line.strip()), "")
-        advice = "the forward pass must not branch on tensor values"
+        advice = "see that the module runs on the example inputs, and mend what it says"
+        if "data-dependent" in first_line:
+            advice = "the forward pass must not branch on tensor values"
         if shapes is not None and re.search(_FIXED_BATCH, first_line):
             advice = (
                 "dynamic_batch needs a module that takes a batch of any size: use x.shape[0] where "

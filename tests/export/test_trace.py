@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
-from differseg.errors import InputError
+from differseg.errors import CheckFailedError, InputError, MissingComponentError
 from differseg.export import export_onnx
+from differseg.ops import dwt2
 
 
 class Decomposition(nn.Module):
@@ -125,6 +129,77 @@ def test_a_module_that_fails_on_its_example_is_the_user_s_mistake(tmp_path: Path
     with pytest.raises(InputError, match=said) as caught:
         export_onnx(OnlyTraced(), {"x": torch.rand(1, 4)}, tmp_path / "f.onnx")
     assert "\n" not in str(caught.value)
+
+
+def _calling(call: Callable[[Tensor], object]) -> nn.Module:
+    module = nn.Identity()
+    module.forward = call  # type: ignore[assignment]
+    return module
+
+
+def test_an_operator_s_own_error_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = {"x": torch.rand(1, 2, 16, 18)}
+    module = _calling(lambda x: dwt2(x, "coif3"))
+    monkeypatch.setitem(sys.modules, "pywt", None)
+    with pytest.raises(MissingComponentError) as direct:
+        module(example["x"])
+    with pytest.raises(MissingComponentError) as caught:
+        export_onnx(module, example, tmp_path / "f.onnx")
+    assert str(caught.value) == str(direct.value)
+
+
+def test_only_a_branch_on_values_is_called_one(tmp_path: Path) -> None:
+    example = {"x": torch.rand(1, 3, 8, 8)}
+    with pytest.raises(InputError, match="must not branch on tensor values"):
+        export_onnx(_calling(lambda x: x if x.sum() > 0 else -x), example, tmp_path / "f.onnx")
+    with pytest.raises(InputError, match="see that the module runs on the example") as caught:
+        export_onnx(nn.Conv2d(4, 4, 1), example, tmp_path / "f.onnx")
+    assert "branch" not in str(caught.value)
+
+
+def test_bfloat16_is_refused_by_name(tmp_path: Path) -> None:
+    x = torch.rand(1, 3, 8, 8)
+    with pytest.raises(InputError, match=r"example input 'x' is bfloat16, .* float32 or float16"):
+        export_onnx(nn.ReLU(), {"x": x.bfloat16()}, tmp_path / "f.onnx")
+    with pytest.raises(InputError, match="Conv2d: weight is bfloat16"):
+        export_onnx(nn.Conv2d(3, 3, 1).bfloat16(), {"x": x}, tmp_path / "f.onnx")
+
+
+def test_bytes_that_are_an_output_stay_bytes(tmp_path: Path) -> None:
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x.permute(0, 3, 1, 2)
+        return y, y.float()
+
+    example = {"x": torch.randint(0, 255, (1, 5, 6, 3), dtype=torch.uint8)}
+    export_onnx(_calling(both), example, tmp_path / "f.onnx")
+    outputs = onnx.load(tmp_path / "f.onnx").graph.output
+    kinds = [output.type.tensor_type.elem_type for output in outputs]
+    assert kinds == [onnx.TensorProto.UINT8, onnx.TensorProto.FLOAT]
+
+
+def _failing(_self: object, path: str, *_args: object, **_options: object) -> None:
+    raise RuntimeError(f"Load model from {path} failed")
+
+
+def test_an_output_of_another_type_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = onnxruntime.InferenceSession.run
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession,
+        "run",
+        lambda *given: [array.astype("float64") for array in run(*given)],
+    )
+    with pytest.raises(CheckFailedError, match="Runtime gives float64, expected PyTorch's float32"):
+        export_onnx(nn.ReLU(), {"x": torch.rand(1, 4)}, tmp_path / "f.onnx")
+
+
+def test_the_temporary_folder_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime.InferenceSession, "__init__", _failing)
+    with pytest.raises(CheckFailedError, match=r"graph: Load model from f\.onnx failed$"):
+        export_onnx(nn.ReLU(), {"x": torch.rand(1, 4)}, tmp_path / "f.onnx")
 
 
 def test_large_values_are_compared_in_proportion(tmp_path: Path) -> None:
