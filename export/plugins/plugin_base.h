@@ -17,7 +17,7 @@
 #include <new>
 
 #if NV_TENSORRT_MAJOR < 10
-#error "differseg's plugins need TensorRT 10.0 or later: IPluginV3 does not exist before"
+#error "differseg's plugins need TensorRT 10.1 or later: older ones have no IPluginV3"
 #endif
 
 namespace differseg {

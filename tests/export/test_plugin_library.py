@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import stat
@@ -225,6 +226,30 @@ def test_the_check_loads_the_library(model_file, plugin_library, capsys):
     assert main(argv) == 1
     assert main([*argv, "--plugin", str(plugin_library)]) == 0
     assert "engine built" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_cmake_refuses_headers_without_the_plugin_interface(tools, headers, tmp_path, is_named):
+    """Those that were named; where it found them itself, it builds the kernels alone."""
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("cmake is not installed")
+    path, nvcc = os.environ["PATH"], tools("echo sm_87")
+    root = headers("8.6")
+    given = [f"-DTENSORRT_ROOT={root}"] if is_named else [f"-DTENSORRT_INCLUDE_DIR={root}/include"]
+    command = [cmake, "-S", str(building.SOURCES), "-B", str(tmp_path / "build")]
+    done = subprocess.run(
+        [*command, f"-DCMAKE_CUDA_COMPILER={nvcc}", *given],
+        capture_output=True, text=True, env=without_root(path),
+    )  # fmt: skip
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "these are the headers of TensorRT 8.6, the plugins need 10.1 or later" in said
+    assert ("only libdifferseg_kernels.so is built" in said) is not is_named
+
+
+def without_root(path):
+    """Return an environment with this path, in which no TensorRT is named."""
+    return {k: v for k, v in os.environ.items() if k != "TENSORRT_ROOT"} | {"PATH": path}
 
 
 @pytest.mark.slow
