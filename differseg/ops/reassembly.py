@@ -65,7 +65,8 @@ def reassemble(
     Args:
         x: Map ``(N, C, h, w)``, float32, float64, float16 or bfloat16.
         kernels: ``(N, groups * kernel_size**2, scale * h, scale * w)``, dtype of ``x``; kernels
-            or, where ``normalize`` is not "none", the logits that they are made from.
+            or, where ``normalize`` is not "none", the logits that they are made from; finite (an
+            infinite tap outside the map gives NaN or counts as zero, as the form may be).
         kernel_size: Taps along a side, odd, 1 to 9.
         scale: Output pixels per input pixel along a side, 1 to 4.
         dilation: Pixels of ``x`` between taps, 1 to 64.

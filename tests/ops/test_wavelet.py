@@ -207,6 +207,17 @@ def test_compile_and_export(wavelet: str | FilterBank) -> None:
     assert torch.equal(program.module()(other), model(other))
 
 
+def test_levels_of_maps_of_any_size_are_traced() -> None:
+    class Levels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return wavedec2(x, levels=2)[0]
+
+    sizes = {"x": {axis: torch.export.Dim(f"n{axis}", min=16, max=64) for axis in (2, 3)}}
+    program = torch.export.export(Levels(), (torch.randn(1, 2, 32, 48),), dynamic_shapes=sizes)
+    other = torch.randn(1, 2, 22, 17)
+    assert torch.equal(program.module()(other), Levels()(other))
+
+
 REFUSED = [
     (lambda x: dwt2(x[0]), "dwt2: x has 3 axes, shape (3, 6, 7), expected (N, C, H, W); "),
     (lambda x: dwt2(x.long()), "dwt2: x has torch.int64, expected torch.float32"),
