@@ -6,5 +6,6 @@ Standard library only.
 """
 
 from differseg.authors_names.differseg import differseg_name, sam2_name
+from differseg.authors_names.rgbt_fusion import rgbt_fusion_name
 
-__all__ = ["differseg_name", "sam2_name"]
+__all__ = ["differseg_name", "rgbt_fusion_name", "sam2_name"]

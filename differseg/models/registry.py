@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from differseg.errors import InputError
 from differseg.extras import naming_the_extra
 from differseg.models.configs.differseg import DIFFERSEG
+from differseg.models.configs.rgbt_fusion import RGBT_FUSION
 from differseg.models.system import ModelInfo, System, settings_of
 
 if TYPE_CHECKING:
     from differseg.models.base import SegmentationModel
 
-SYSTEMS: tuple[System, ...] = (DIFFERSEG,)
+SYSTEMS: tuple[System, ...] = (DIFFERSEG, RGBT_FUSION)
 _MODELS = {info.name: (system, info) for system in SYSTEMS for info in system.models}
 
 

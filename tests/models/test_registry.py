@@ -48,8 +48,9 @@ def test_recorded_figures_are_those_of_the_built_network(name):
 def test_edge_networks_keep_within_their_limits(name):
     info = INFO[name]
     assert info.size_hw == (480, 640)
-    assert info.params <= 1_950_000
-    assert info.gmacs <= 3.6
+    params, gmacs = (1_950_000, 3.6) if info.system == "differseg" else (6_000_000, 12)
+    assert info.params <= params
+    assert info.gmacs <= gmacs
 
 
 def test_a_network_is_rebuilt_from_its_spec():

@@ -1,0 +1,140 @@
+"""Settings and named configurations of frequency-guided RGB-thermal fusion."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from differseg.manifest import ClassSpec
+from differseg.models.spec import MODALITIES, ModalitySpec, ModelSpec
+from differseg.models.system import LARGEST_PX, ModelInfo, System, check_choice, integers, plain
+
+Backbone = Literal["edge", "nano", "tiny", "base"]
+Dataset = Literal["mfnet", "pst900"]
+
+
+@dataclass(frozen=True)
+class RgbtFusionConfig:
+    """What ``create_model`` accepts; ``size_hw`` left at None follows from the data set."""
+
+    backbone: Backbone = "nano"
+    """Both image trunks; ``edge`` is ours, the others are ConvNeXt V2 and need timm."""
+    dataset: Dataset = "mfnet"
+    """Whose classes and thermal normalisation: mfnet (9 classes) or pst900 (5 classes)."""
+    semantic_fusion: bool = True
+    """Fuse the two coarse levels by channel meaning; false: by frequency, like the fine ones."""
+    deep_supervision: bool = True
+    """Give each decoder level a side output in training."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width that the configuration is made for, in pixels."""
+
+
+@dataclass(frozen=True)
+class _DatasetDefaults:
+    thermal: ModalitySpec
+    size_hw: tuple[int, int]
+    classes: tuple[ClassSpec, ...]
+
+
+def _classes(*named: tuple[str, tuple[int, int, int]]) -> tuple[ClassSpec, ...]:
+    return tuple(ClassSpec(number, name, color) for number, (name, color) in enumerate(named))
+
+
+_DATASETS: dict[Dataset, _DatasetDefaults] = {
+    "mfnet": _DatasetDefaults(
+        ModalitySpec("thermal", 1, (0.3616,), (0.0765,)),
+        (480, 640),
+        _classes(
+            ("unlabeled", (0, 0, 0)),
+            ("car", (64, 0, 128)),
+            ("person", (64, 64, 0)),
+            ("bike", (0, 128, 192)),
+            ("curve", (0, 0, 192)),
+            ("car_stop", (128, 128, 0)),
+            ("guardrail", (64, 64, 128)),
+            ("color_cone", (192, 128, 128)),
+            ("bump", (192, 64, 0)),
+        ),
+    ),
+    "pst900": _DatasetDefaults(
+        ModalitySpec("thermal", 1, (0.2266,), (0.2804,)),
+        (720, 1280),
+        _classes(
+            ("background", (0, 0, 0)),
+            ("fire-extinguisher", (255, 0, 0)),
+            ("backpack", (0, 255, 0)),
+            ("hand-drill", (0, 0, 255)),
+            ("survivor", (255, 255, 0)),
+        ),
+    ),
+}
+
+
+def _entry(
+    name: str, summary: str, backbone: Backbone, dataset: Dataset, params: int, gmacs: float
+) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        system="rgbt_fusion",
+        task="rgbt",
+        summary=summary,
+        inputs=("rgb", "thermal"),
+        size_hw=_DATASETS[dataset].size_hw,
+        params=params,
+        gmacs=gmacs,
+        config={"backbone": backbone, "dataset": dataset},
+    )
+
+
+def _authors(backbone: Backbone, dataset: Dataset, params: int, gmacs: float) -> ModelInfo:
+    summary = f"the authors' {backbone} network, {len(_DATASETS[dataset].classes)} classes"
+    return _entry(f"rgbt-fusion-{backbone}-{dataset}", summary, backbone, dataset, params, gmacs)
+
+
+_MODELS = (
+    _entry(
+        "rgbt-fusion-edge",
+        "RGB and thermal classes on edge devices",
+        "edge",
+        "mfnet",
+        1_709_324,
+        4.14,
+    ),
+    _authors("nano", "mfnet", 35_517_284, 51.26),
+    _authors("tiny", "mfnet", 63_712_804, 85.25),
+    _authors("base", "mfnet", 189_539_556, 242.58),
+    _authors("nano", "pst900", 35_515_500, 153.40),
+    _authors("tiny", "pst900", 63_710_668, 255.03),
+    _authors("base", "pst900", 189_536_716, 726.49),
+)
+
+
+def _resolve(name: str, settings: RgbtFusionConfig) -> tuple[ModelSpec, RgbtFusionConfig]:
+    """Check a configuration, fill in what follows from it, and describe the network."""
+    check_choice(name, "backbone", settings.backbone, get_args(Backbone))
+    check_choice(name, "dataset", settings.dataset, get_args(Dataset))
+    for key in ("semantic_fusion", "deep_supervision"):
+        check_choice(name, key, getattr(settings, key), (True, False))
+    defaults = _DATASETS[settings.dataset]
+    # The authors' networks take any size from 32 x 32; ours halves its maps evenly.
+    multiple = 32 if settings.backbone == "edge" else 1
+    size_hw = settings.size_hw or defaults.size_hw
+    settings = dataclasses.replace(
+        settings,
+        size_hw=integers(name, "size_hw", size_hw, 2, multiple=multiple, most=LARGEST_PX),
+    )
+    spec = ModelSpec(
+        name=name,
+        system="rgbt_fusion",
+        task="rgbt",
+        modalities=(MODALITIES["rgb"][0], defaults.thermal),
+        classes=defaults.classes,
+        size_hw=settings.size_hw,  # type: ignore[arg-type]
+        multiple=multiple,
+        config=plain(settings),
+    )
+    return spec, settings
+
+
+RGBT_FUSION = System("rgbt_fusion", RgbtFusionConfig, _MODELS, _resolve)

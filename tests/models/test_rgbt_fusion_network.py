@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from differseg.errors import InputError
+from differseg.models import create_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NEEDS_TIMM = pytest.mark.skipif(
+    importlib.util.find_spec("timm") is None, reason="needs the extra 'timm'"
+)
+AUTHORS = [
+    f"rgbt-fusion-{size}-{dataset}"
+    for size in ("nano", "tiny", "base")
+    for dataset in ("mfnet", "pst900")
+]
+
+
+def on_meta(name, **config):
+    with torch.device("meta"):
+        return create_model(name, **config)
+
+
+def meta_inputs(size_hw, batch=1):
+    return [torch.empty(batch, channels, *size_hw, device="meta") for channels in (3, 1)]
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize("name", AUTHORS)
+def test_output_and_side_outputs_have_the_input_size(name):
+    model = on_meta(name)
+    spec = model.spec
+    expected = (2, len(spec.classes), *spec.size_hw)
+    inputs = meta_inputs(spec.size_hw, batch=2)
+    evaluated = model.eval()(*inputs)
+    assert {key: tuple(x.shape) for key, x in evaluated.items()} == {"logits": expected}
+    trained = model.train()(*inputs)
+    assert trained["logits"].shape == expected
+    assert [tuple(x.shape) for x in trained["aux"]] == 5 * [expected]
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize(
+    ("dataset", "grids"),
+    [
+        ("mfnet", [(120, 160), (60, 80), (30, 40), (15, 20)]),
+        ("pst900", [(180, 320), (90, 160), (45, 80), (22, 40)]),
+    ],
+)
+def test_grids_of_the_specification(dataset, grids):
+    model = on_meta(f"rgbt-fusion-nano-{dataset}").eval()
+    shapes = {}
+
+    def watch(name):
+        return lambda module, inputs, y: shapes.__setitem__(name, tuple(y.shape[1:]))
+
+    for part in ("fusions", "decoder.laterals", "decoder.halvings", "decoder.bottom_up"):
+        for index, module in enumerate(model.get_submodule(part)):
+            module.register_forward_hook(watch((part, index)))
+    for part in ("join", "blend", "head"):
+        model.decoder.get_submodule(part).register_forward_hook(watch(part))
+    model(*meta_inputs(model.spec.size_hw))
+    widths = (80, 160, 320, 640)
+    for index, (width, grid) in enumerate(zip(widths, grids, strict=True)):
+        assert shapes["fusions", index] == (width, *grid)
+        assert shapes["decoder.laterals", index] == (80, *grid)
+    for index, grid in enumerate(grids[1:]):
+        assert shapes["decoder.bottom_up", index] == (80, *grid)
+    # 45 rows halve to 23; the pyramid has 22.
+    assert shapes["decoder.halvings", 2] == (80, 15 if dataset == "mfnet" else 23, grids[3][1])
+    assert shapes["join"] == (160, *grids[0])
+    assert shapes["head"] == (9 if dataset == "mfnet" else 5, *grids[0])
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize("size_hw", [(32, 32), (33, 47), (100, 130)], ids=str)
+def test_any_size_from_32_runs(size_hw):
+    model = on_meta("rgbt-fusion-nano-mfnet").eval()
+    assert model(*meta_inputs(size_hw))["logits"].shape == (1, 9, *size_hw)
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize(
+    ("shapes", "text"),
+    [
+        ([(1, 3, 64, 64)], "expected 2 input(s), got 1; call the network as model(rgb, thermal)"),
+        ([(1, 3, 64, 64), (1, 3, 64, 64)], "'thermal': expected (N, 1, H, W)"),
+        ([(1, 3, 64, 64), (1, 1, 64, 96)], "'thermal': expected the batch and size of 'rgb'"),
+        ([(1, 3, 31, 64), (1, 1, 31, 64)], "must be at least 32, got 31x64; resize"),
+    ],
+)
+def test_wrong_inputs_are_refused_in_one_line(shapes, text):
+    model = on_meta("rgbt-fusion-nano-mfnet").eval()
+    with pytest.raises(InputError) as caught:
+        model(*(torch.empty(shape, device="meta") for shape in shapes))
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"backbone": "small"}, "backbone: expected one of 'edge', 'nano', 'tiny', 'base'"),
+        ({"dataset": "mfn"}, "dataset: expected one of 'mfnet', 'pst900'; got 'mfn'"),
+        ({"semantic_fusion": 2}, "semantic_fusion: expected one of True, False; got 2"),
+        ({"size_hw": (480, 0)}, "size_hw: expected 2 positive multiples of 1"),
+        ({"semantic": False}, "no setting 'semantic'; did you mean 'semantic_fusion'?"),
+    ],
+)
+def test_mistakes_in_the_settings_are_named(config, text):
+    with pytest.raises(InputError) as caught:
+        create_model("rgbt_fusion", **config)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_data_sets_bring_their_classes_and_thermal_normalisation():
+    mfnet = on_meta("rgbt-fusion-edge").spec
+    pst900 = on_meta("rgbt-fusion-edge", dataset="pst900", size_hw=(704, 1280)).spec
+    assert [c.name for c in mfnet.classes][:3] == ["unlabeled", "car", "person"]
+    assert (len(mfnet.classes), len(pst900.classes)) == (9, 5)
+    assert pst900.classes[4].color_rgb == (255, 255, 0)
+    assert [(m.mean, m.std) for m in (mfnet.modalities[1], pst900.modalities[1])] == [
+        ((0.3616,), (0.0765,)),
+        ((0.2266,), (0.2804,)),
+    ]
+
+
+@NEEDS_TIMM
+def test_without_semantic_fusion_there_are_four_frequency_fusions():
+    model = on_meta("rgbt-fusion-nano-mfnet", semantic_fusion=False)
+    assert len({type(fusion) for fusion in model.fusions}) == 1
+    assert sum(p.numel() for p in model.parameters()) == 43_722_918
+
+
+@NEEDS_TIMM
+def test_training_reaches_every_parameter():
+    torch.manual_seed(0)
+    model = create_model("rgbt-fusion-nano-mfnet").train()
+    with torch.no_grad():  # GRN starts at zero, where fresh encoders ignore it
+        for name, p in model.named_parameters():
+            if ".grn." in name:
+                p.normal_(std=0.1)
+    outputs = model(torch.randn(2, 3, 64, 64), torch.randn(2, 1, 64, 64))
+    sum(x.square().mean() for x in (outputs["logits"], *outputs["aux"])).backward()
+    idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert idle == []
