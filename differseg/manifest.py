@@ -116,7 +116,11 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One graph output: per-pixel probability (N, 1, H, W) or class probabilities (N, C, H, W)."""
+    """One graph output.
+
+    ``probability`` is that of the foreground, (N, 1, H, W), of two classes;
+    ``class_probability`` that of every class in the manifest's order, (N, K, H, W), which sum to 1.
+    """
 
     name: str
     kind: Literal["probability", "class_probability"]
@@ -157,6 +161,16 @@ class ClassSpec:
             raise ManifestError(f"id: expected 0..254, got {self.id}")
         if any(not 0 <= c <= 255 for c in self.color_rgb):
             raise ManifestError(f"color_rgb: expected 0..255, got {list(self.color_rgb)}")
+
+
+def background_of(classes: Sequence[ClassSpec]) -> ClassSpec | None:
+    """Return the class of pixels that show nothing that was looked for, or None.
+
+    Of two classes it is the first.  Of more it is the first where its colour is black, as the
+    palettes of RGB-thermal data sets have it; where it has a colour, every class is an object.
+    """
+    first = classes[0]
+    return first if len(classes) == 2 or first.color_rgb == (0, 0, 0) else None
 
 
 @dataclass(frozen=True)
@@ -230,6 +244,7 @@ class Manifest:
             ("inputs", [str(i.modality) for i in self.inputs]),
             ("outputs", [o.name for o in self.outputs]),
             ("classes", [str(c.id) for c in self.classes]),
+            ("classes", [c.name for c in self.classes]),
         ):
             repeated = sorted({n for n in names if names.count(n) > 1})
             if repeated:

@@ -16,7 +16,7 @@ from differseg.export.check import CheckReport, check
 from differseg.export.exporter import check_form, write_graph
 from differseg.export.finish import finish_graph
 from differseg.export.lowering.plugin_nodes import mentions_plugins
-from differseg.export.manifest_builder import build_manifest, lowering_decisions
+from differseg.export.manifest_builder import build_manifest, lowering_decisions, output_spec
 from differseg.export.modelfile import append_manifest, sha256_of, written_whole
 from differseg.export.network_source import NetworkSource, checked_size, load_network
 from differseg.export.parity import compare_deployment
@@ -205,7 +205,8 @@ def _write(
         example = source.module.raw_inputs_example(size_hw)
         said.append(f"{size_hw[0]}x{size_hw[1]}")
     with steps("trace"):
-        graph = trace(lowered, example, output_names=["probability"])
+        output = output_spec(source.spec, size_hw).name
+        graph = trace(lowered, example, output_names=[output])
         del lowered
     with steps("simplify"):
         decisions += finish_graph(graph, ops=options.ops, strip=_WRAPPER)

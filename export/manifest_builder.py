@@ -55,7 +55,7 @@ def build_manifest(
         system=spec.system,
         task=spec.task,
         inputs=input_specs(spec, size_hw, policy),
-        outputs=(OutputSpec("probability", "probability", (1, 1, *size_hw)),),
+        outputs=(output_spec(spec, size_hw),),
         classes=spec.classes,
         threshold=spec.threshold,
         weights=weights,
@@ -65,6 +65,17 @@ def build_manifest(
         tools={"differseg": __version__, **{tool: metadata.version(tool) for tool in _TOOLS}},
         decisions=tuple(decisions),
     )
+
+
+def output_spec(spec: ModelSpec, size_hw: tuple[int, int]) -> OutputSpec:
+    """Describe what the deployment module gives at one size.
+
+    Two classes: ``probability`` (1, 1, H, W) of the foreground.  K > 2 classes:
+    ``class_probability`` (1, K, H, W), in the order of the manifest's classes.
+    """
+    kind: Literal["probability", "class_probability"]
+    kind = "probability" if spec.binary else "class_probability"
+    return OutputSpec(kind, kind, (1, spec.logit_channels, *size_hw))
 
 
 def lowering_decisions(module: nn.Module) -> list[Decision]:

@@ -36,3 +36,12 @@ class BufferPool:
         if len(self._buffers) < self._limit:
             self._buffers.append(buffer)
         return buffer
+
+
+def fitting_buffer(
+    current: npt.NDArray[Any], shape: tuple[int, ...], dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """Return ``current`` where shape and dtype fit, else a new uninitialised array."""
+    if current.shape == shape and current.dtype == dtype:
+        return current
+    return np.empty(shape, dtype)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from differseg.errors import ManifestError, MissingComponentError, ModelFileError
-from differseg.manifest import METADATA_KEY, Manifest
+from differseg.manifest import METADATA_KEY, Manifest, OutputSpec
 from differseg.onnx_metadata import metadata_values
 
 _CHECKPOINTS = (".pt", ".pth", ".safetensors", ".ckpt")
@@ -94,6 +94,29 @@ def read_manifest(model_file: str | Path) -> Manifest:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     return open_session(path, options, ["CPUExecutionProvider"])[1]
+
+
+def mask_output(model_file: str | Path, manifest: Manifest) -> OutputSpec:
+    """Return the one output that a mask is made of.
+
+    Raises:
+        ModelFileError: The manifest describes other outputs, or another number of classes.
+    """
+    output, count = manifest.outputs[0], len(manifest.classes)
+    if len(manifest.outputs) != 1:
+        names = ", ".join(spec.name for spec in manifest.outputs)
+        raise ModelFileError(
+            f"model {model_file}: expected one output, the manifest names {names}; export it again "
+            "with the probability alone"
+        )
+    expected = 1 if output.kind == "probability" else count
+    if output.shape[1] != expected or (count == 2) != (output.kind == "probability"):
+        raise ModelFileError(
+            f"model {model_file}: its output is {output.kind} {list(output.shape)} for {count} "
+            "classes; expected probability [1, 1, H, W] for 2 classes, or class_probability "
+            "[1, K, H, W] for K > 2; export it again"
+        )
+    return output
 
 
 def _checked_path(model_file: str | Path) -> Path:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from differseg.errors import InputError
 from differseg.manifest import InputSpec, ThermalPolicy
+from differseg.runtime.buffers import fitting_buffer
 from differseg.runtime.thermal import ThermalMapper, new_histogram, percentile_range
 
 ColorOrder = Literal["RGB", "BGR"]
@@ -151,7 +152,7 @@ class InputPreparer:
             resize(image, self.size_hw, out=out[0])
             return
         if image.shape[:2] != self.size_hw:
-            self._resized = _buffer(self._resized, (*self.size_hw, 3), np.uint8)
+            self._resized = fitting_buffer(self._resized, (*self.size_hw, 3), np.uint8)
             image = resize(image, self.size_hw, out=self._resized)
         if direct:
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=out[0])
@@ -169,7 +170,7 @@ class InputPreparer:
     def _plane(
         self, image: npt.NDArray[Any], timestamp_s: float | None, out: npt.NDArray[Any]
     ) -> None:
-        self._mapped = _buffer(self._mapped, image.shape, np.float32)
+        self._mapped = fitting_buffer(self._mapped, image.shape, np.float32)
         if self.mapper is not None:
             self.mapper.map(image, timestamp_s, out=self._mapped)
         else:
@@ -178,7 +179,7 @@ class InputPreparer:
         if target.dtype == np.float32 and target.flags.c_contiguous:
             resize(self._mapped, self.size_hw, out=target)
         else:
-            self._resized = _buffer(self._resized, self.size_hw, np.float32)
+            self._resized = fitting_buffer(self._resized, self.size_hw, np.float32)
             resize(self._mapped, self.size_hw, out=self._resized)
             np.copyto(target, self._resized, casting="unsafe")
 
@@ -289,12 +290,3 @@ def check_image(modality: str, image: Any) -> npt.NDArray[Any]:
     if image.dtype.name not in _DTYPES[modality]:
         raise InputError(f"{modality}: expected an image {expected}, got {got}")
     return image
-
-
-def _buffer(
-    current: npt.NDArray[Any], shape: tuple[int, ...], dtype: npt.DTypeLike
-) -> npt.NDArray[Any]:
-    """Return ``current`` where it fits, else a new array."""
-    if current.shape == shape and current.dtype == dtype:
-        return current
-    return np.empty(shape, dtype)

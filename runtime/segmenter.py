@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from differseg.errors import CheckFailedError, InputError, ModelFileError
-from differseg.manifest import ClassSpec, Manifest
+from differseg.errors import CheckFailedError, InputError
+from differseg.manifest import ClassSpec, Manifest, background_of
 from differseg.runtime.backends import BackendName, open_backend
-from differseg.runtime.preprocess import ColorOrder, InputPreparer, resize
+from differseg.runtime.decision import ArgmaxDecision, Decision, ThresholdDecision
+from differseg.runtime.model_file import mask_output
+from differseg.runtime.preprocess import ColorOrder, InputPreparer
 
 _LOG = logging.getLogger("differseg.runtime")
 
@@ -32,13 +34,16 @@ class Result:
     mask: npt.NDArray[np.uint8]
     """(H, W) uint8 class ids, at the size of the first frame (rgb where the model has it)."""
     probability: npt.NDArray[np.float32]
-    """(Hm, Wm) float32 in 0..1, probability of the foreground class at the model's size."""
+    """(Hm, Wm) float32 in 0..1, probability of the foreground class at the model's size; of a
+    model with K > 2 classes (K, Hm, Wm), one map for each of ``classes``."""
     timings_ms: dict[str, float]
     """Milliseconds of the stages ``prepare``, ``infer`` and ``post``."""
     classes: tuple[ClassSpec, ...]
     """Classes of the ids, from the manifest."""
     coverage: float
-    """Part of the mask's pixels that are foreground, 0..1."""
+    """Part of the mask's pixels that are foreground (of any class but the background), 0..1."""
+    class_coverage: dict[str, float] = field(default_factory=dict)
+    """Class name -> part of the mask's pixels, 0..1, of every class in the order of ``classes``."""
 
     def copy(self) -> Result:
         """Return the same result with arrays of its own."""
@@ -47,23 +52,26 @@ class Result:
             mask=self.mask.copy(),
             probability=self.probability.copy(),
             timings_ms=dict(self.timings_ms),
+            class_coverage=dict(self.class_coverage),
         )
 
 
 class Segmenter:
     """Segment frames with one model file; everything else it needs stands in the file.
 
-    The probability map is resized to the frame (bilinear when it grows, area average when it
-    shrinks) and then compared with the threshold, which gives smoother outlines than resizing a
-    mask.  All buffers are allocated at the first call and when a frame size changes.  One
-    segmenter belongs to one thread at a time, because its results share its buffers.
+    The probability is resized to the frame (bilinear when it grows, area average when it shrinks)
+    and then compared with the threshold, or among more than two classes the most probable one is
+    taken, which gives smoother outlines than resizing a mask.  All buffers are allocated at the
+    first call and when a frame size changes.  One segmenter belongs to one thread at a time,
+    because its results share its buffers.
 
     Args:
         model_file: An .onnx file written by ``differseg export``.
         backend: Inference engine; ``auto`` chooses and gives its reason in ``backend.reason``.
         threads: Processor threads; None takes one per core that this process may use.
         color_order: Order of the colour channels in the frames; OpenCV captures BGR.
-        threshold: Probability from which a pixel is foreground; None takes the manifest's.
+        threshold: Probability from which a pixel is foreground; None takes the manifest's.  For
+            models with two classes.
 
     Raises:
         ModelFileError, ManifestError: The file cannot be used; the text says why.
@@ -89,17 +97,18 @@ class Segmenter:
             raise InputError(f"threshold: expected a value between 0 and 1, got {threshold}")
         self.model_file = Path(model_file)
         self.backend = open_backend(model_file, backend, threads)
-        self.threshold = self.manifest.threshold if threshold is None else threshold
-        self._background, self._foreground = _binary_ids(self.model_file, self.manifest)
+        output = mask_output(self.model_file, self.manifest)
+        self._decision = _decision(self.manifest, threshold)
+        self._background = background_of(self.manifest.classes)
         self._preparers = {
             spec.modality: InputPreparer(spec, color_order=color_order)
             for spec in self.manifest.inputs
         }
         self._names = {spec.modality: spec.name for spec in self.manifest.inputs}
-        self._output = self.backend.outputs[self.manifest.outputs[0].name]
+        maps = self.backend.outputs[output.name][0]  # (1 or K, Hm, Wm)
+        self._output = maps[0] if output.kind == "probability" else maps
         # A view where the network gives float32: its output buffer is the result's.
-        self._probability = self._output[0, 0].astype(np.float32, copy=False)
-        self._full = np.empty((0, 0), np.float32)
+        self._probability = self._output.astype(np.float32, copy=False)
         self._mask = np.empty((0, 0), np.uint8)
         self._warnings: list[str] = []
         self._aspect_seen = False
@@ -155,6 +164,7 @@ class Segmenter:
         inferred_s = time.perf_counter()
         height, width = frames[self.modalities[0]].shape[:2]
         coverage = self._postprocess((height, width))
+        background = 0.0 if self._background is None else coverage[self._background.name]
         done_s = time.perf_counter()
         return Result(
             mask=self._mask,
@@ -165,7 +175,8 @@ class Segmenter:
                 "post": (done_s - inferred_s) * 1e3,
             },
             classes=self.manifest.classes,
-            coverage=coverage,
+            coverage=1.0 - background,
+            class_coverage=coverage,
         )
 
     def warmup(self, runs: int = 2) -> None:
@@ -219,10 +230,10 @@ class Segmenter:
         self._warnings.append(text)
         _LOG.warning(text)
 
-    def _postprocess(self, size_hw: tuple[int, int]) -> float:
-        """Fill the mask from the network's output; return the foreground's part."""
+    def _postprocess(self, size_hw: tuple[int, int]) -> dict[str, float]:
+        """Fill the mask from the network's output; return each class's part."""
         if self._output.dtype != np.float32:
-            np.copyto(self._probability, self._output[0, 0])
+            np.copyto(self._probability, self._output)
         # One number tells NaN and infinity without a pass that allocates a boolean image.
         if not math.isfinite(float(self._probability.sum(dtype=np.float32))):
             raise CheckFailedError(
@@ -231,30 +242,18 @@ class Segmenter:
             )
         if self._mask.shape != size_hw:
             self._mask = np.empty(size_hw, np.uint8)
-            self._full = np.empty(size_hw, np.float32)
-        full = self._probability
-        if full.shape != size_hw:
-            full = resize(full, size_hw, out=self._full)
-        np.greater_equal(full, np.float32(self.threshold), out=self._mask.view(np.bool_))
-        coverage = np.count_nonzero(self._mask) / self._mask.size
-        if (self._background, self._foreground) != (0, 1):
-            step = self._foreground - self._background
-            np.multiply(self._mask, step % 256, out=self._mask)
-            np.add(self._mask, self._background, out=self._mask)
-        return coverage
+        parts = self._decision.fill(self._probability, self._mask)
+        return {spec.name: part for spec, part in zip(self.manifest.classes, parts, strict=True)}
 
 
-def _binary_ids(path: Path, manifest: Manifest) -> tuple[int, int]:
-    """Return the ids of background and foreground; refuse outputs that are not binary."""
-    output = manifest.outputs[0]
-    if len(manifest.outputs) != 1 or output.kind != "probability" or output.shape[1] != 1:
-        raise ModelFileError(
-            f"model {path}: its output is {output.kind} {list(output.shape)}; this release runs "
-            "binary models, with one output 'probability' [1, 1, H, W]"
+def _decision(manifest: Manifest, threshold: float | None) -> Decision:
+    """Return what makes masks of a model's output; refuse a threshold where there is none."""
+    ids = [spec.id for spec in manifest.classes]
+    if manifest.outputs[0].kind == "probability":
+        return ThresholdDecision(ids, manifest.threshold if threshold is None else threshold)
+    if threshold is not None:
+        raise InputError(
+            f"threshold: {manifest.model} has {len(ids)} classes and takes the most probable one "
+            "at every pixel; leave the threshold out"
         )
-    if len(manifest.classes) != 2:
-        raise ModelFileError(
-            f"model {path}: a binary output needs 2 classes, "
-            f"the manifest names {len(manifest.classes)}"
-        )
-    return manifest.classes[0].id, manifest.classes[1].id
+    return ArgmaxDecision(ids)

@@ -15,6 +15,7 @@ from differseg.manifest import (
     ParityRecord,
     ThermalPolicy,
     WeightsRecord,
+    background_of,
 )
 
 
@@ -114,6 +115,7 @@ def edit(document, path, value):
         (("classes", 1, "id"), 300, r"classes\[1\]\.id: expected 0\.\.254, got 300"),
         (("classes", 1, "color_rgb"), [0, 0, 256], r"classes\[1\]\.color_rgb: expected 0\.\.255"),
         (("classes", 1, "id"), 0, r"classes: '0' stands there twice"),
+        (("classes", 1, "name"), "background", r"classes: 'background' stands there twice"),
         (("weights",), "x", r"weights: expected an object, got text 'x'"),
         (("precision",), "fp8", r"precision: expected one of 'fp32', 'fp16', 'int8'; got 'fp8'"),
         (("parity", "images"), 1.5, r"parity\.images: expected int, got float 1\.5"),
@@ -164,3 +166,17 @@ def test_files_from_before_ties_were_counted_are_read():
 def test_a_thermal_input_needs_its_policy():
     with pytest.raises(ManifestError, match="thermal_policy"):
         InputSpec("t", "thermal", (1, 1, 8, 8), "float32", "NCHW", (0.0, 1.0), (0.5,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("colors", "name"),
+    [
+        ([(9, 9, 9), (1, 1, 1)], "c0"),  # of two classes it is the first
+        ([(0, 0, 0), (1, 1, 1), (2, 2, 2)], "c0"),
+        ([(9, 9, 9), (0, 0, 0), (2, 2, 2)], None),
+    ],
+)
+def test_the_background_is_the_first_of_two_classes_or_a_black_first_one(colors, name):
+    classes = [ClassSpec(number, f"c{number}", color) for number, color in enumerate(colors)]
+    found = background_of(classes)
+    assert (found and found.name) == name

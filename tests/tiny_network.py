@@ -103,3 +103,66 @@ def tiny_probability(rgb: np.ndarray, thermal: np.ndarray) -> np.ndarray:
     low, high = FIXED.low_ck, FIXED.high_ck
     unit = np.clip((thermal.astype(np.float64) - low) / (high - low), 0, 1)
     return (rgb.astype(np.float64) / 255) @ np.array(RGB_WEIGHTS) + THERMAL_WEIGHT * unit
+
+
+CLASSES = (
+    ClassSpec(0, "nothing", (0, 0, 0)),
+    ClassSpec(4, "person", (255, 64, 32)),
+    ClassSpec(9, "car", (40, 120, 255)),
+)
+"""Three classes whose ids are not their places."""
+CLASS_RGB_WEIGHTS = ((2.0, 2.0, 0.0), (6.0, -2.0, 0.5), (-2.0, 3.0, 5.0))
+"""Of red, green and blue in 0..1, for each class."""
+CLASS_THERMAL_WEIGHTS = (0.5, 3.0, -2.0)
+
+
+def tiny_classes_manifest(size_hw: tuple[int, int] = (16, 24), **changes: object) -> Manifest:
+    shape = (1, len(CLASSES), *size_hw)
+    outputs = (OutputSpec("class_probability", "class_probability", shape),)
+    return tiny_manifest(size_hw, **{"outputs": outputs, "classes": CLASSES, **changes})
+
+
+def tiny_classes_onnx(size_hw: tuple[int, int] = (16, 24)) -> onnx.ModelProto:
+    """class_probability = softmax(weighted rgb / 255 + weighted thermal), three classes."""
+    height, width = size_hw
+    count = len(CLASSES)
+    of_rgb = np.array(CLASS_RGB_WEIGHTS, np.float32).reshape(count, 3, 1, 1) / 255
+    of_thermal = np.array(CLASS_THERMAL_WEIGHTS, np.float32).reshape(1, count, 1, 1)
+    nodes = [
+        helper.make_node("Cast", ["rgb"], ["rgb_float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["rgb_float"], ["rgb_nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["rgb_nchw", "rgb_weights"], ["from_rgb"]),
+        helper.make_node("Mul", ["thermal", "thermal_weights"], ["from_thermal"]),
+        helper.make_node("Add", ["from_rgb", "from_thermal"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["class_probability"], axis=1),
+    ]
+    shape = (1, count, height, width)
+    graph = helper.make_graph(
+        nodes,
+        "tiny_classes",
+        [
+            helper.make_tensor_value_info("rgb", TensorProto.UINT8, (1, height, width, 3)),
+            helper.make_tensor_value_info("thermal", TensorProto.FLOAT, (1, 1, height, width)),
+        ],
+        [helper.make_tensor_value_info("class_probability", TensorProto.FLOAT, shape)],
+        [
+            numpy_helper.from_array(of_rgb, "rgb_weights"),
+            numpy_helper.from_array(of_thermal, "thermal_weights"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def tiny_class_probability(rgb: np.ndarray, thermal: np.ndarray) -> np.ndarray:
+    """(K, H, W) float64 for frames of the network's own size: the oracle."""
+    low, high = FIXED.low_ck, FIXED.high_ck
+    unit = np.clip((thermal.astype(np.float64) - low) / (high - low), 0, 1)
+    colors = rgb.astype(np.float64) / 255
+    logits = np.stack(
+        [
+            colors @ np.array(of_rgb) + of_thermal * unit
+            for of_rgb, of_thermal in zip(CLASS_RGB_WEIGHTS, CLASS_THERMAL_WEIGHTS, strict=True)
+        ]
+    )
+    odds = np.exp(logits)
+    return odds / odds.sum(axis=0)

@@ -15,8 +15,9 @@ class SegmentationModel(nn.Module):
     """A network with a contract.
 
     ``forward`` takes normalised float tensors (N, C, H, W), one per modality and in the order of
-    ``spec.modalities``: call it as ``model(*tensors)``.  It returns ``{"logits": (N, 1, H, W)}``
-    and, in training mode, the side outputs ``"aux"``, a list of such logits.
+    ``spec.modalities``: call it as ``model(*tensors)``.  It returns ``{"logits": (N, K, H, W)}``
+    with K = ``spec.logit_channels`` (1 of a binary network) and, in training mode, the side
+    outputs ``"aux"``, a list of such logits; those of more than two classes may be smaller.
 
     Attributes:
         spec: Inputs, classes, size and configuration.

@@ -62,7 +62,8 @@ class DeploymentModule(nn.Module):
 
     Inputs, positional, in the order of ``spec.modalities``: rgb and flow (N, H, W, 3) uint8,
     0..255, in RGB order; thermal and depth (N, 1, H, W) float32 in 0..1.
-    Output: probability (N, 1, H, W) float32 in 0..1.
+    Output, float32 in 0..1: of a binary network the probability of its foreground (N, 1, H, W);
+    of a network with K > 2 classes the probability of each, (N, K, H, W), which sum to 1.
     """
 
     def __init__(self, model: SegmentationModel) -> None:
@@ -78,10 +79,11 @@ class DeploymentModule(nn.Module):
         return self
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Tensor:
-        """Return the probability (N, 1, H, W) of raw inputs, see the class.
+        """Return the probability (N, 1, H, W) or (N, K, H, W) of raw inputs, see the class.
 
         Raises:
-            InputError: A modality is missing or left over, or another type of numbers.
+            InputError: A modality is missing or left over, another type of numbers, or the
+                network's logits are not what its classes ask for.
         """
         raw = counted_inputs(self.spec, rgb, second)
         planes = {}
@@ -95,8 +97,7 @@ class DeploymentModule(nn.Module):
                     f"{str(x.dtype).removeprefix('torch.')}; give it as raw_inputs_example() does"
                 )
             planes[modality.name] = _planes(x) if image else x
-        logits = self.model(*self.normalize(planes).values())["logits"]  # (N, 1, H, W)
-        return torch.sigmoid(logits)
+        return probability_of(self.spec, self.model(*self.normalize(planes).values())["logits"])
 
     def raw_inputs_example(
         self, size_hw: tuple[int, int] | None = None, batch: int = 1
@@ -121,6 +122,27 @@ class DeploymentModule(nn.Module):
                 x = torch.rand((batch, 1, height, width), generator=generator)
             example[modality.name] = x
         return example
+
+
+def probability_of(spec: ModelSpec, logits: Tensor) -> Tensor:
+    """Turn a network's logits into probability: the output head of every form of a network.
+
+    Args:
+        spec: Whose classes say which head it is.
+        logits: (N, 1, H, W) of a binary network, else (N, K, H, W).
+
+    Returns:
+        The sigmoid, or the softmax over the classes; same shape and type.
+
+    Raises:
+        InputError: Another number of channels.
+    """
+    if logits.shape[1] != spec.logit_channels:
+        raise InputError(
+            f"{spec.name}: logits: expected {spec.logit_channels} channel(s) for "
+            f"{len(spec.classes)} classes, got {tuple(logits.shape)}; name the classes in its spec"
+        )
+    return torch.sigmoid(logits) if spec.binary else torch.softmax(logits, dim=1)
 
 
 def _planes(image: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ class ModelSpec:
 
     ``modalities`` stand in the order of the positional arguments of ``forward``; both sides of
     an input are multiples of ``multiple``; ``size_hw`` is the size that the configuration was
-    made for; ``threshold`` turns probability into a mask; ``config`` rebuilds the network by
-    ``create_model(spec.name, **spec.config)``.
+    made for; ``threshold`` turns the probability of a binary network into a mask; ``config``
+    rebuilds the network by ``create_model(spec.name, **spec.config)``.
     """
 
     name: str
@@ -43,6 +43,16 @@ class ModelSpec:
     multiple: int = 32
     threshold: float = 0.5
     config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def binary(self) -> bool:
+        """Whether there are two classes: one logit a pixel and a sigmoid, in place of a softmax."""
+        return len(self.classes) == 2
+
+    @property
+    def logit_channels(self) -> int:
+        """Channels of the logits: 1 of a binary network, else one for each class."""
+        return 1 if self.binary else len(self.classes)
 
 
 _RGB = ModalitySpec("rgb", 3, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

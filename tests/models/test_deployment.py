@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from classes_network import CLASSES, classes_module, spec_of
 from torch import nn
 
 from differseg.errors import InputError
 from differseg.models import create_model
-from differseg.models.deployment import DeploymentModule, Normalize, lowered_for_export
-from differseg.models.spec import MODALITIES
+from differseg.models.deployment import (
+    DeploymentModule,
+    Normalize,
+    lowered_for_export,
+    probability_of,
+)
+from differseg.models.spec import BINARY_CLASSES, MODALITIES
 
 
 def network(task="rgbt"):
@@ -142,3 +148,27 @@ def test_lowered_edge_network_gives_the_same_probability():
     module = DeploymentModule(network())
     raw = module.raw_inputs_example((64, 96)).values()
     assert torch.equal(lowered_for_export(module, (64, 96))(*raw), module(*raw))
+
+
+def test_more_than_two_classes_give_a_softmax():
+    module = classes_module()
+    raw = module.raw_inputs_example((32, 48), batch=2)
+    got = module(*raw.values())
+    planes = {"rgb": raw["rgb"].permute(0, 3, 1, 2) / 255, "thermal": raw["thermal"]}
+    with torch.no_grad():
+        logits = module.model(*Normalize(module.spec)(planes).values())["logits"]
+    assert got.shape == (2, len(CLASSES), 32, 48)
+    torch.testing.assert_close(got, logits.exp() / logits.exp().sum(1, keepdim=True))
+    torch.testing.assert_close(got.sum(dim=1), torch.ones(2, 32, 48))
+    assert (got.argmax(dim=1).flatten().bincount(minlength=4) > 0).all()
+
+
+@pytest.mark.parametrize(("classes", "said"), [(CLASSES, "4"), (BINARY_CLASSES, "1")])
+def test_logits_that_do_not_fit_the_classes_are_refused(classes, said):
+    logits = torch.zeros(1, 2, 8, 8)
+    with pytest.raises(InputError) as caught:
+        probability_of(spec_of(classes), logits)
+    assert str(caught.value) == (
+        f"classes-net: logits: expected {said} channel(s) for {len(classes)} classes, got "
+        "(1, 2, 8, 8); name the classes in its spec"
+    )

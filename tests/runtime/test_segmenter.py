@@ -188,15 +188,21 @@ def test_time_stamps_smooth_the_thermal_range(tmp_path: Path) -> None:
         assert np.array_equal(fresh.probability, alone.probability)
 
 
-def test_a_model_that_is_not_binary_is_refused(tmp_path: Path) -> None:
-    outputs = (OutputSpec("probability", "class_probability", (1, 1, 16, 24)),)
-    path = write_model(tmp_path / "many.onnx", tiny_onnx(), tiny_manifest(outputs=outputs))
-    with pytest.raises(ModelFileError, match="binary models"):
-        Segmenter(path)
-    classes = (*tiny_manifest().classes, ClassSpec(2, "third", (1, 1, 1)))
-    path = write_model(tmp_path / "three.onnx", tiny_onnx(), tiny_manifest(classes=classes))
-    with pytest.raises(ModelFileError, match="names 3"):
-        Segmenter(path)
+def test_an_output_that_does_not_fit_the_classes_is_refused(tmp_path: Path) -> None:
+    three = (*tiny_manifest().classes, ClassSpec(2, "third", (1, 1, 1)))
+    for name, outputs, classes in (
+        ("two", (OutputSpec("probability", "class_probability", (1, 1, 16, 24)),), None),
+        ("three", None, three),
+        ("one-map", (OutputSpec("probability", "class_probability", (1, 1, 16, 24)),), three),
+    ):
+        given = {"outputs": outputs, "classes": classes}
+        changes = {key: value for key, value in given.items() if value is not None}
+        path = write_model(tmp_path / f"{name}.onnx", tiny_onnx(), tiny_manifest(**changes))
+        with pytest.raises(
+            ModelFileError, match=r"expected probability \[1, 1, H, W\] for 2"
+        ) as got:
+            Segmenter(path)
+        assert f"for {len(classes or (0, 1))} classes" in str(got.value)
 
 
 def test_warmup_needs_no_frames(tiny_model: Path) -> None:
