@@ -1,4 +1,4 @@
-"""Convolution followed by batch normalisation, the unit that the other modules are made of."""
+"""Convolutions followed by a normalisation, the units that the other modules are made of."""
 
 from __future__ import annotations
 
@@ -47,3 +47,25 @@ class ConvBn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, in_channels, H, W)`` to ``(N, out_channels, H/stride, W/stride)``."""
         return self.bn(self.conv(x))
+
+
+class ConvGroupNorm(nn.Module):
+    """A 1x1 convolution without bias, then group normalisation; no activation.
+
+    Args:
+        in_channels: Width of the input.
+        out_channels: Width of the output; a multiple of ``groups``.
+        groups: Groups of the normalisation.
+
+    Shapes: ``(N, in_channels, H, W)`` float to ``(N, out_channels, H, W)``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.gn = nn.GroupNorm(groups, out_channels)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``."""
+        return self.gn(self.conv(x))

@@ -1,0 +1,165 @@
+"""Settings and named configurations of SegNeXt with frequency-aware fusion."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from differseg.errors import InputError
+from differseg.manifest import ClassSpec
+from differseg.models.configs.ade20k import ADE20K_NAMES
+from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec
+from differseg.models.system import (
+    LARGEST_PX,
+    ModelInfo,
+    System,
+    check_choice,
+    integers,
+    plain,
+)
+
+Fusion = Literal["freqfusion", "dwt-ff", "dsconv-ff"]
+Backbone = Literal["tiny", "edge"]
+Direction = Literal["sim", "sim_concat"]
+MOST_CLASSES = 255
+
+
+@dataclass(frozen=True)
+class SegNeXtConfig:
+    """What ``create_model`` accepts; values left at None follow from the backbone."""
+
+    fusion: Fusion = "freqfusion"
+    """How the decoder joins its levels: freqfusion, dwt-ff or dsconv-ff."""
+    backbone: Backbone = "tiny"
+    """Widths of trunk and decoder; ``tiny`` is the authors', ``edge`` ours."""
+    classes: str | tuple[str, ...] | None = None
+    """ade20k, binary, or the names of the classes in the order of their numbers."""
+    attention: bool | None = None
+    """Self-attention over all pixels behind dwt-ff; the authors have it, their others have not."""
+    direction: Direction = "sim"
+    """What the sampler reads: sim, as the authors' SegNeXt, or sim_concat."""
+    size_hw: tuple[int, int] | None = None
+    """Height and width that the configuration is made for, in pixels; multiples of 32."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """What a backbone setting stands for.
+
+    ``channels``, ``depths`` and ``mlp_ratios`` are MSCAN's; ``head_width`` is the decoder's, in
+    ``norm_groups`` groups; ``compression`` is the number of channels of both levels of a fusion
+    step for one of its generators'; ``rank`` is the Hamburger's.
+    """
+
+    channels: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    mlp_ratios: tuple[int, int, int, int]
+    head_width: int
+    compression: int
+    rank: int
+    size_hw: tuple[int, int]
+    classes: str
+
+
+WIDTHS: dict[Backbone, Widths] = {
+    "tiny": Widths(
+        (32, 64, 160, 256), (3, 3, 5, 2), (8, 8, 4, 4), 256, 4, 16, (512, 512), "ade20k"
+    ),
+    "edge": Widths(
+        (32, 64, 128, 160), (2, 2, 3, 2), (4, 4, 4, 4), 128, 6, 16, (480, 640), "binary"
+    ),
+}
+GROUPS = 4
+"""Groups of channels that the sampler moves apart, and in which fused levels are interleaved."""
+NORM_GROUPS = 32
+"""Groups of the decoder's group normalisations."""
+
+
+def _entry(
+    name: str, summary: str, backbone: Backbone, fusion: Fusion, params: int, gmacs: float
+) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        system="segnext",
+        task="rgb",
+        summary=summary,
+        inputs=("rgb",),
+        size_hw=WIDTHS[backbone].size_hw,
+        params=params,
+        gmacs=gmacs,
+        config={"backbone": backbone, "fusion": fusion},
+    )
+
+
+_MODELS = (
+    _entry(
+        "segnext-freqfusion",
+        "the authors' FreqFusion network",
+        "tiny",
+        "freqfusion",
+        4_520_794,
+        6.83,
+    ),
+    _entry("segnext-dwt-ff", "the authors' DWT-FF network", "tiny", "dwt-ff", 4_575_244, 23.91),
+    _entry(
+        "segnext-dsconv-ff", "the authors' DSConv-FF network", "tiny", "dsconv-ff", 4_464_346, 6.64
+    ),
+)
+
+
+def _resolve(name: str, settings: SegNeXtConfig) -> tuple[ModelSpec, SegNeXtConfig]:
+    """Check a configuration, fill in what follows from it, and describe the network."""
+    for key, kind in (("fusion", Fusion), ("backbone", Backbone), ("direction", Direction)):
+        check_choice(name, key, getattr(settings, key), get_args(kind))
+    widths = WIDTHS[settings.backbone]
+    dwt = settings.fusion == "dwt-ff"
+    check_choice(name, "attention", settings.attention, (True, False, None) if dwt else (None,))
+    attention = settings.attention
+    if dwt and attention is None:
+        attention = settings.backbone == "tiny"
+    size_hw = settings.size_hw or widths.size_hw
+    classes = widths.classes if settings.classes is None else settings.classes
+    settings = dataclasses.replace(
+        settings,
+        attention=attention,
+        classes=classes if isinstance(classes, str) else tuple(classes),
+        size_hw=integers(name, "size_hw", size_hw, 2, multiple=32, most=LARGEST_PX),
+    )
+    spec = ModelSpec(
+        name=name,
+        system="segnext",
+        task="rgb",
+        modalities=MODALITIES["rgb"],
+        classes=_classes(name, settings.classes),
+        size_hw=settings.size_hw,  # type: ignore[arg-type]
+        config=plain(settings),
+    )
+    return spec, settings
+
+
+def _classes(name: str, classes: Any) -> tuple[ClassSpec, ...]:
+    """Return the classes that a setting asks for."""
+    if classes == "binary":
+        return BINARY_CLASSES
+    names = ADE20K_NAMES if classes == "ade20k" else classes
+    good = isinstance(names, tuple) and all(isinstance(word, str) and word for word in names)
+    if not good or not 2 <= len(names) <= MOST_CLASSES or len(set(names)) != len(names):
+        raise InputError(
+            f"create_model('{name}'): classes: expected 'ade20k', 'binary' or 2 to {MOST_CLASSES} "
+            f"different names, got {classes!r:.80}"
+        )
+    return tuple(ClassSpec(number, word, _color(number)) for number, word in enumerate(names))
+
+
+def _color(number: int) -> tuple[int, int, int]:
+    """Spread class numbers over colours, as PASCAL VOC's map does: their bits, three at a time."""
+    channels = [0, 0, 0]
+    for place in range(8):
+        for channel in range(3):
+            channels[channel] |= ((number >> (3 * place + channel)) & 1) << (7 - place)
+    red, green, blue = channels
+    return red, green, blue
+
+
+SEGNEXT = System("segnext", SegNeXtConfig, _MODELS, _resolve)
