@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torchvision_shim import declare_missing_operators
@@ -14,6 +16,33 @@ from torchvision_shim import declare_missing_operators
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the operator tests write what they measured: ``--measured-errors FILE``."""
     parser.addoption("--measured-errors", type=Path, help="write the operators' errors as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for (operator, form, dtype) -> worst error, see the fixture ``measured``."""
+    config.measured_errors = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist measured."""
+    worst = node.config.measured_errors
+    for *key, error in getattr(node, "workeroutput", {}).get("measured_errors", ()):
+        worst[tuple(key)] = max(worst.get(tuple(key), 0.0), error)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the worst errors where ``--measured-errors`` says."""
+    config = session.config
+    rows = [[*key, error] for key, error in sorted(config.measured_errors.items())]
+    path: Path | None = config.getoption("--measured-errors")
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["measured_errors"] = rows
+    elif path is not None:
+        named = [
+            dict(zip(("operator", "form", "dtype", "error"), row, strict=True)) for row in rows
+        ]
+        path.write_text(json.dumps(named, indent=1) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session", autouse=True)
