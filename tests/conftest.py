@@ -76,7 +76,7 @@ def sample_data() -> Path:
 def plugin_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our TensorRT plugin library, built for one GPU, and the compilers' words in a .log beside.
 
-    The test skips without TENSORRT_ROOT; with it, whatever keeps the library from being built fails.
+    The test skips without TENSORRT_ROOT; with it, a library that cannot be built is a failure.
     """
     from differseg.export.plugin_library import build_library, choose_architectures, find_nvcc
 
