@@ -20,7 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from differseg.authors_names import differseg_name, rgbt_fusion_name, sam2_name
+from differseg.authors_names import (
+    differseg_name,
+    fsanet_name,
+    rgbt_fusion_name,
+    sam2_name,
+    segnext_name,
+)
 from differseg.checkpoint_files import metadata_of, read_tensors
 from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
@@ -44,7 +50,9 @@ METADATA_KEY = "differseg"
 
 _PUBLISHED_NAMES: dict[str, Callable[[str], str]] = {
     "differseg": differseg_name,
+    "fsanet": fsanet_name,
     "rgbt_fusion": rgbt_fusion_name,
+    "segnext": segnext_name,
 }
 """For each system, its authors' name of one of our keys."""
 

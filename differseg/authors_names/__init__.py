@@ -6,6 +6,15 @@ Standard library only.
 """
 
 from differseg.authors_names.differseg import differseg_name, sam2_name
+from differseg.authors_names.fsanet import fsanet_name
 from differseg.authors_names.rgbt_fusion import rgbt_fusion_name
+from differseg.authors_names.segnext import is_segnext_constant, segnext_name
 
-__all__ = ["differseg_name", "rgbt_fusion_name", "sam2_name"]
+__all__ = [
+    "differseg_name",
+    "fsanet_name",
+    "is_segnext_constant",
+    "rgbt_fusion_name",
+    "sam2_name",
+    "segnext_name",
+]

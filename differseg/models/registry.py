@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from differseg.errors import InputError
 from differseg.extras import naming_the_extra
 from differseg.models.configs.differseg import DIFFERSEG
+from differseg.models.configs.fsanet import FSANET
 from differseg.models.configs.rgbt_fusion import RGBT_FUSION
+from differseg.models.configs.segnext import SEGNEXT
 from differseg.models.system import ModelInfo, System, settings_of
 
 if TYPE_CHECKING:
     from differseg.models.base import SegmentationModel
 
-SYSTEMS: tuple[System, ...] = (DIFFERSEG, RGBT_FUSION)
+SYSTEMS: tuple[System, ...] = (DIFFERSEG, FSANET, RGBT_FUSION, SEGNEXT)
 _MODELS = {info.name: (system, info) for system in SYSTEMS for info in system.models}
 
 
