@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.class_labels import ClassRule, choose_class_rule, parse_class_rule
 from differseg.data.labels import LabelRule, choose_label_rule, parse_label_rule
 from differseg.errors import InputError
+from differseg.manifest import ClassSpec
 from differseg.runtime.image_files import list_images, read_image
 
 LABELS = "labels"
@@ -24,8 +26,8 @@ class FolderDataset:
     """Samples of a folder, read when asked for.
 
     A sample is a dict of arrays: ``rgb`` (H, W, 3) uint8 RGB; ``thermal`` or ``depth`` (H, W) in
-    the bit depth of the file; ``flow`` (H, W, 3) uint8; ``mask`` (H, W) uint8 with 0, 1 and
-    255 = ignore (absent without ``labels/``); and ``stem``.
+    the bit depth of the file; ``flow`` (H, W, 3) uint8; ``mask`` (H, W) uint8 with 0, 1 (the
+    places 0..K-1 of K > 2 classes) and 255 = ignore (absent without ``labels/``); and ``stem``.
 
     Attributes:
         root: The folder.
@@ -41,14 +43,17 @@ class FolderDataset:
         *,
         label_rule: str = "auto",
         stems: Sequence[str] | None = None,
+        classes: Sequence[ClassSpec] = (),
     ) -> None:
         """Index the folder; images themselves are read later.
 
         Args:
             root: Folder that holds one folder for each modality.
             modalities: Which of rgb, thermal, depth and flow to read.
-            label_rule: See :mod:`differseg.data.labels`.
+            label_rule: See :mod:`differseg.data.labels`, for more than two classes
+                :mod:`differseg.data.class_labels`.
             stems: Take only these samples, in this order.
+            classes: The network's classes; with up to two of them masks are binary.
 
         Raises:
             InputError: A folder is missing or empty, stems do not match, an unknown label rule.
@@ -65,8 +70,11 @@ class FolderDataset:
                     "asked for are missing); names are file names without their ending"
                 )
             self.stems = list(stems)
-        self.rule: LabelRule | None = None
-        if label_rule != "auto":
+        self._classes = tuple(classes) if len(classes) > 2 else ()
+        self.rule: LabelRule | ClassRule | None = None
+        if label_rule != "auto" and self._classes:
+            self.rule = parse_class_rule(label_rule, self._classes)
+        elif label_rule != "auto":
             self.rule = parse_label_rule(label_rule)
         elif self.has_labels:
             self.rule = self._guess_rule()
@@ -150,7 +158,7 @@ class FolderDataset:
                 f"({listed}); register or resize them to one size"
             )
 
-    def _guess_rule(self) -> LabelRule:
+    def _guess_rule(self) -> LabelRule | ClassRule:
         files = self._files[LABELS]
         stems = sorted(files)  # of the folder, so that every part of it has the same rule
         count = min(len(stems), _PROBED_LABELS)
@@ -159,4 +167,7 @@ class FolderDataset:
         for index in spread:
             label: npt.NDArray[Any] = read_image(files[stems[int(index)]], "label")
             values.update(int(value) for value in np.unique(label))
-        return choose_label_rule(values, f"data {self.root / LABELS}, {count} files read")
+        where = f"data {self.root / LABELS}, {count} files read"
+        if self._classes:
+            return choose_class_rule(values, self._classes, where)
+        return choose_label_rule(values, where)

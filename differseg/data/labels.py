@@ -1,5 +1,7 @@
 """Label images to binary masks, by a rule that is stated and checked.
 
+Networks with more than two classes have rules of their own: :mod:`differseg.data.class_labels`.
+
 Rules, as text for ``label_rule`` and ``--label-rule``:
 
 ======================  ==========================================================================
@@ -31,7 +33,7 @@ import numpy.typing as npt
 from differseg.errors import InputError
 
 IGNORE = 255
-"""Value of pixels in a binary mask that count neither as object nor as background."""
+"""Value of pixels in a mask that count as no class."""
 
 MFNET_FOREGROUND = (1, 2, 3)
 """Car, person and bike."""
@@ -81,7 +83,7 @@ class LabelRule:
             if unknown:
                 raise InputError(
                     f"label {where}: value {max(unknown)} is outside rule '{self.name}' "
-                    f"({_listed(self.known)}); state a rule such as --label-rule nonzero, "
+                    f"({listed(self.known)}); state a rule such as --label-rule nonzero, "
                     "binary255, 1,2,3 or mfnet+ignore255"
                 )
         chosen = np.isin(label, self.foreground) if self.foreground else label > self.above
@@ -145,12 +147,13 @@ def choose_label_rule(values: set[int], where: str) -> LabelRule:
     if above.issubset(_MFNET_KNOWN) and above.intersection(MFNET_FOREGROUND):
         return LabelRule("auto: mfnet", MFNET_FOREGROUND, known=_MFNET_KNOWN)
     raise InputError(
-        f"{where}: label values {_listed(sorted(above))} have no evident meaning; "
+        f"{where}: label values {listed(sorted(above))} have no evident meaning; "
         "say which are foreground, for example --label-rule 1,2,3 or binary255"
     )
 
 
-def _listed(values: Sequence[int]) -> str:
+def listed(values: Sequence[int]) -> str:
+    """Name sorted values in a message: a run as ``0 to 8``, many of them cut short."""
     if len(values) > 2 and values[-1] - values[0] + 1 == len(values):
         return f"{values[0]} to {values[-1]}"
     return ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
