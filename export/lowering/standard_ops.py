@@ -45,6 +45,7 @@ def standard_translations(program: torch.export.ExportedProgram) -> Translations
         **{operator: _evaluated(operator) for operator in _OF_NUMBERS},
         _ATEN.atan2.default: _atan2,
         _ATEN.copy.default: _copy,
+        _ATEN.gelu.default: _gelu,
         _ATEN.slice_scatter.default: replace,
         _ATEN.select_scatter.default: replace_one,
     }
@@ -99,6 +100,21 @@ def _copy(x: Any, source: Any, non_blocking: bool = False) -> Any:
     """Return ``source`` in the type and shape of ``x``; the exporter forgets the shape."""
     cast = op.CastLike(source, x)
     return cast if source.shape == x.shape else op.Expand(cast, op.Shape(x))
+
+
+def _gelu(x: Any, *, approximate: str = "none") -> Any:
+    """Return ``x (1 + erf(x / sqrt 2)) / 2``, multiplied in the order that engines recognise.
+
+    ONNX Runtime computes it in one node then; the exporter halves the bracket first, which it
+    takes for five nodes.  The results are the same: halving is exact.
+    """
+    one, half = _constant(1.0, x.dtype), _constant(0.5, x.dtype)
+    if approximate == "tanh":
+        cube = op.Mul(op.Mul(op.Mul(x, x), x), _constant(0.044715, x.dtype))
+        bent = op.Tanh(op.Mul(op.Add(x, cube), _constant(math.sqrt(2 / math.pi), x.dtype)))
+    else:
+        bent = op.Erf(op.Div(x, _constant(math.sqrt(2), x.dtype)))
+    return op.Mul(op.Mul(x, op.Add(bent, one)), half)
 
 
 def _writes_to_every_other(program: torch.export.ExportedProgram) -> bool:

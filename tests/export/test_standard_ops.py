@@ -49,6 +49,24 @@ def test_atan2_is_exact_on_the_axes(tmp_path: Path) -> None:
     assert found[1, 3] == found[1, 1] == -np.float32(np.pi), "a zero below it"
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_is_one_node_in_onnx_runtime(approximate: str, tmp_path: Path) -> None:
+    module = Of(lambda x: nn.functional.gelu(x, approximate=approximate) + 1)
+    x = torch.linspace(-9, 9, 4001).view(1, -1)
+    export_onnx(module, {"x": x}, tmp_path / "g.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "o.onnx")
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "g.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    found = session.run(None, {"x": x.numpy()})[0]
+    expected = module(x.double()).numpy()
+    assert np.abs(found - expected).max() <= 1e-6
+    if approximate == "none":
+        operators = [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node]
+        assert operators == ["Gelu", "Add"]
+
+
 def several(x: Tensor) -> Tensor:
     y = x.clone()
     y[:, :, 2:5, -3:] = 1
