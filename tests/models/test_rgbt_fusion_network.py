@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 
+import onnx
 import pytest
 import torch
+from torch import nn
 
 from differseg.errors import InputError
+from differseg.export import check, export_onnx, rtx
 from differseg.models import create_model
+from differseg.models.deployment import lowered_for_export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -149,3 +154,93 @@ def test_training_reaches_every_parameter():
     sum(x.square().mean() for x in (outputs["logits"], *outputs["aux"])).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
+
+
+class Logits(nn.Module):
+    """The network with one tensor as its output."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, rgb, thermal):
+        return self.network(rgb, thermal)["logits"]
+
+
+def with_noise(model):
+    """Batch statistics and response normalisation as after training: nothing is 0 or 1."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 1.5, generator=generator)
+            elif ".grn." in name or name.endswith("running_mean"):
+                value.normal_(0, 0.3, generator=generator)
+    return model.eval()
+
+
+def random_inputs(size_hw, batch=1):
+    generator = torch.Generator().manual_seed(2)
+    return {
+        name: torch.randn(batch, channels, *size_hw, generator=generator)
+        for name, channels in (("rgb", 3), ("thermal", 1))
+    }
+
+
+def export_lowered(name, size_hw, path):
+    torch.manual_seed(0)
+    model = with_noise(create_model(name))
+    lowered = Logits(lowered_for_export(model, size_hw))
+    inputs = random_inputs(size_hw)
+    with torch.no_grad():
+        expected, got = model(*inputs.values())["logits"], lowered(*inputs.values())
+    torch.testing.assert_close(got, expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
+    result = export_onnx(lowered, inputs, path, output_names=["logits"])
+    assert result.max_error <= 2e-6 * float(expected.abs().max())
+    graph = onnx.load(path).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def assert_nvidia_builds(path, unsupported=frozenset()):
+    report = check(path, "rtx1", real=rtx.is_available())
+    assert report.passed, report.reasons()
+    assert {name for name, level in report.targets.items() if level == "no"} == set(unsupported)
+
+
+def test_edge_network_exports_and_builds_everywhere(tmp_path):
+    path = tmp_path / "edge.onnx"
+    found = export_lowered("rgbt-fusion-edge", (96, 128), path)
+    assert not {"Gather", "Shape", "Transpose", "LayerNormalization"} & set(found)
+    assert_nvidia_builds(path)
+
+
+@NEEDS_TIMM
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size_hw"),
+    [("rgbt-fusion-nano-pst900", (64, 96)), ("rgbt-fusion-tiny-mfnet", (100, 130))],
+)
+def test_authors_networks_export_and_build(name, size_hw, tmp_path):
+    path = tmp_path / "network.onnx"
+    found = export_lowered(name, size_hw, path)
+    assert not {"Gather", "Shape", "Reshape", "BatchNormalization"} & set(found)
+    blocks = 2 * (14 if "nano" in name else 18)
+    assert found["LayerNormalization"] == blocks + 2 * 4
+    assert found["Transpose"] == 2 * found["LayerNormalization"]
+    # LayerNormalization came with opset 17, which TensorRT 8.5 does not read.
+    assert_nvidia_builds(path, {"jetpack5", "trt8.5"})
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize("name", ["rgbt-fusion-nano-mfnet", "rgbt-fusion-tiny-mfnet"])
+def test_shorter_blocks_are_the_same_function(name):
+    torch.manual_seed(0)
+    trunk = with_noise(create_model(name)).double().thermal_encoder
+    short = lowered_for_export(trunk, (64, 96))
+    x = torch.randn(2, 1, 70, 96, dtype=torch.float64)
+    with torch.no_grad():
+        pairs = zip(trunk(x), short(x), strict=True)
+        for expected, got in pairs:
+            torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
+    assert "grn" in str(trunk)
+    assert "grn" not in str(short)
