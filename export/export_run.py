@@ -248,7 +248,7 @@ def _samples(source: NetworkSource, size_hw: tuple[int, int], options: ExportOpt
     if limit is None and options.data is None:
         limit = SYNTHETIC_SCENES
     inputs = input_specs(source.spec, size_hw, source.thermal_policy or ThermalPolicy())
-    samples = load_samples(inputs, options.data, limit)
+    samples = load_samples(inputs, options.data, limit, classes=source.spec.classes)
     if options.data is not None:
         next(iter(samples))
     return samples

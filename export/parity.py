@@ -61,7 +61,8 @@ class ParityOptions(Thresholds):
     """Use at most N images, spread evenly over the folder."""
     label_rule: str = option("auto", metavar="RULE")
     """How label values become object and background: auto, nonzero, binary255, mfnet, or ids
-    such as 1,2,3, with +ignore255 behind it where 255 means ignore."""
+    such as 1,2,3, with +ignore255 behind it where 255 means ignore; with more than two classes:
+    auto, ids, or pairs of value and class id such as 1-150=0-149,0=255."""
     report: Path | None = option(None, metavar="FILE")
     """Write an HTML page with pictures; one file, readable without a network."""
     json: bool = False
@@ -103,7 +104,9 @@ def parity(
     first, second = open_pair(a, b)
     try:
         folder = None if data is None else Path(data)
-        samples = load_samples(first.inputs, folder, limit, label_rule=label_rule)
+        samples = load_samples(
+            first.inputs, folder, limit, label_rule=label_rule, classes=first.side.classes
+        )
         panels = 0 if report is None else MAX_PANELS
         with _progress() as progress:
             result = _compare(
@@ -236,12 +239,28 @@ def print_result(result: ParityResult, console: Console) -> None:
             escape(check.where),
         )
     console.print(table)
+    if result.classes:
+        console.print(_class_table(result))
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
     style = "green" if result.passed else "red"
     verdict = "passed" if result.passed else "failed"
     line = f"[{style}]{verdict}[/]: {escape(result.summary())}"
     console.print(line, highlight=False, soft_wrap=True)
+
+
+def _class_table(result: ParityResult) -> Table:
+    """Return the IoU of every class that masks or labels show."""
+    table = Table("class", title="IoU of the classes", title_justify="left")
+    labelled = result.overall.label_iou_a is not None
+    for column in ("between the masks", *(("A with labels", "B with labels") if labelled else ())):
+        table.add_column(column, justify="right")
+    for found in result.classes:
+        values = (found.mask_iou, found.label_iou_a, found.label_iou_b)[: len(table.columns) - 1]
+        if any(value is not None for value in values):
+            cells = ("" if value is None else f"{value:.4f}" for value in values)
+            table.add_row(escape(found.name), *cells)
+    return table
 
 
 def _word(check: Check) -> str:

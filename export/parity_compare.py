@@ -1,4 +1,4 @@
-"""The arithmetic of a comparison: two probability maps at a time, held as counts."""
+"""The arithmetic of a comparison: two outputs at a time, held as counts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import heapq
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import InputError
+from differseg.export.parity_masks import BinaryJudge, ClassJudge, Maps, Mask, MaskJudge, MaskScores
 from differseg.export.parity_result import (
     TIE,
     Check,
@@ -22,10 +24,7 @@ from differseg.export.parity_result import (
     Picture,
     Side,
     Thresholds,
-    mask_of,
 )
-from differseg.metrics import SegmentationMetrics, boundary_f, mask_iou
-from differseg.runtime.preprocess import resize
 
 ALL_IMAGES = "all images"
 """Stem of the figures over the whole data."""
@@ -34,9 +33,7 @@ LITTLE_SHOWN = "masks are empty/full on all images: this comparison shows little
 """Warning of a comparison that would pass whatever the network does."""
 
 _EDGES = np.logspace(-9, 0, 10 * 9 + 1)
-_ALMOST = 1e-4  # share of foreground below which (or of background, likewise) a mask is blank
-
-Map = npt.NDArray[np.float32]
+_ALMOST = 1e-4  # share of all other classes up to which a mask is of one class
 
 
 @dataclass
@@ -63,11 +60,15 @@ class Comparison:
     )
     _below: int = 0
     _blank_inputs: int = 0
+    _blank_masks: int = 0
     _size_hw: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        """Start the label figures of both sides."""
-        self._against_labels = tuple(SegmentationMetrics(s.threshold) for s in (self.a, self.b))
+        """Choose how masks are judged."""
+        several = len(self.a.classes) > 2
+        self._judge: MaskJudge = (
+            ClassJudge(self.a.classes) if several else BinaryJudge(self.a, self.b)
+        )
         self._order = itertools.count(0, -1)
 
     def add(
@@ -82,26 +83,32 @@ class Comparison:
 
         Args:
             stem: Name of the image.
-            probability_a: (1, 1, H, W) float, side A's output.
-            probability_b: (1, 1, H, W) float, side B's output.
-            label: (h, w) uint8 {0, 1, 255 ignore} of any size. The probability maps are resized
-                to it before the threshold, as the device does for its frames.
+            probability_a: (1, 1, H, W), or (1, K, H, W) of K > 2 classes; float, side A's output.
+            probability_b: Likewise, side B's output.
+            label: (h, w) uint8 {0, 1, 255 ignore} of any size; with more classes 0..K-1 and 255.
+                The probability maps are resized to it before the class is decided, as the device
+                does for its frames.
             pictures: Input name -> what the network saw, for the report.
 
         Raises:
-            InputError: The maps are not of one shape (1, 1, H, W).
+            InputError: The maps are not of one such shape.
         """
-        map_a, map_b = self._maps(stem, probability_a, probability_b)
-        finite = np.isfinite(map_a) & np.isfinite(map_b)
-        figures = self._figures(stem, map_a, map_b, finite)
+        maps_a, maps_b = self._maps(stem, probability_a, probability_b)
+        error = _errors(maps_a, maps_b)
+        masks = self._judge.masks(maps_a, maps_b)
+        figures = self._figures(stem, error, maps_a, maps_b, masks)
         if label is not None:
-            figures = self._with_label(figures, map_a, map_b, label)
+            # NaN counts as background here; the finite-output check reports it.
+            usable = [np.nan_to_num(maps, nan=0.0) for maps in (maps_a, maps_b)]
+            on_a, on_b = self._judge.against_label(usable[0], usable[1], label)
+            figures = dataclasses.replace(figures, **_label_figures(on_a, on_b))
         self._images.append(figures)
+        self._blank_masks += all(_blank(mask) for mask in masks)
         pictures = pictures or {}
         if pictures and all(float(np.ptp(picture)) == 0 for picture in pictures.values()):
             self._blank_inputs += 1
         if self.keep_panels:
-            panel = Panel(figures, pictures, map_a, map_b, label)
+            panel = Panel(figures, pictures, *masks, error.astype(np.float32), label)
             # Equal images keep the order of the data; the count also spares comparing panels.
             entry = (figures.severity, next(self._order), panel)
             keep = heapq.heappush if len(self._panels) < self.keep_panels else heapq.heappushpop
@@ -110,64 +117,47 @@ class Comparison:
 
     def _maps(
         self, stem: str, a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]
-    ) -> tuple[Map, Map]:
-        if a.shape != b.shape or a.ndim != 4 or a.shape[:2] != (1, 1):
+    ) -> tuple[Maps, Maps]:
+        channels = self._judge.channels
+        if a.shape != b.shape or a.ndim != 4 or a.shape[:2] != (1, channels):
             raise InputError(
-                f"parity: {stem}: expected two probability maps of one shape (1, 1, H, W), got "
-                f"{a.shape} from {self.a.name} and {b.shape} from {self.b.name}"
+                f"parity: {stem}: expected two probability maps of one shape (1, {channels}, H, W),"
+                f" got {a.shape} from {self.a.name} and {b.shape} from {self.b.name}"
             )
         self._size_hw = (a.shape[2], a.shape[3])
-        return a[0, 0].astype(np.float32, copy=False), b[0, 0].astype(np.float32, copy=False)
+        return a[0].astype(np.float32, copy=False), b[0].astype(np.float32, copy=False)
 
     def _figures(
-        self, stem: str, map_a: Map, map_b: Map, finite: npt.NDArray[np.bool_]
+        self,
+        stem: str,
+        error: npt.NDArray[np.float64],
+        maps_a: Maps,
+        maps_b: Maps,
+        masks: tuple[Mask, Mask],
     ) -> ImageFigures:
-        nonfinite = int(finite.size - np.count_nonzero(finite))
-        error = np.abs(map_a.astype(np.float64) - map_b)
-        if nonfinite:
-            error[~finite] = np.inf
+        finite = np.isfinite(error)
         self._count(error[finite])
-        mask_a, mask_b = mask_of(map_a, self.a.threshold), mask_of(map_b, self.b.threshold)
-        differs = mask_a != mask_b
-        # NaN is near nothing, so a pixel that is NaN on one side counts as flipped.
-        tied = np.count_nonzero(
-            (np.abs(map_a[differs] - self.a.threshold) <= TIE)
-            & (np.abs(map_b[differs] - self.b.threshold) <= TIE)
-        )
+        tied = self._judge.tied(maps_a, maps_b, masks)
+        scores = self._judge.agreement(*masks)
+        foreground_a, foreground_b = map(self._judge.foreground, masks)
         return ImageFigures(
             stem=stem,
             pixels=error.size,
             max_error=float(error.max()),
             mean_error=float(error.mean()),
-            flipped_pixels=int(np.count_nonzero(differs) - tied),
-            mask_iou=mask_iou(mask_a, mask_b),
-            boundary_f=boundary_f(mask_a, mask_b),
-            nonfinite=nonfinite,
-            foreground_a=float(mask_a.mean()),
-            foreground_b=float(mask_b.mean()),
-            tied_pixels=int(tied),
+            flipped_pixels=int(np.count_nonzero(masks[0] != masks[1])) - tied,
+            mask_iou=scores.iou,
+            boundary_f=scores.boundary_f,
+            nonfinite=int(finite.size - np.count_nonzero(finite)),
+            foreground_a=foreground_a,
+            foreground_b=foreground_b,
+            tied_pixels=tied,
         )
 
     def _count(self, error: npt.NDArray[np.float64]) -> None:
         self._below += int(np.count_nonzero(error < _EDGES[0]))
         # np.histogram drops what lies beyond the last edge: a logit in place of a probability.
         self._counts += np.histogram(np.minimum(error, _EDGES[-1]), _EDGES)[0]
-
-    def _with_label(
-        self, figures: ImageFigures, map_a: Map, map_b: Map, label: npt.NDArray[np.uint8]
-    ) -> ImageFigures:
-        scores = []
-        for metrics, probability in zip(self._against_labels, (map_a, map_b), strict=True):
-            # NaN counts as background here; the finite-output check reports it.
-            usable = np.clip(np.nan_to_num(probability, nan=0.0), 0.0, 1.0)
-            scores.append(metrics.update(resize(usable, label.shape), label))
-        return dataclasses.replace(
-            figures,
-            label_iou_a=scores[0].iou,
-            label_iou_b=scores[1].iou,
-            label_boundary_f_a=scores[0].boundary_f,
-            label_boundary_f_b=scores[1].boundary_f,
-        )
 
     def finish(
         self,
@@ -195,6 +185,7 @@ class Comparison:
             checks=tuple(self._checks(overall)),
             warnings=(*warnings, *self._warnings()),
             histogram=ErrorHistogram(_EDGES, self._counts, self._below, overall.nonfinite),
+            classes=self._judge.classes(),
             panels=tuple(panels),
             machine=machine or {},
             seconds=seconds,
@@ -202,12 +193,9 @@ class Comparison:
 
     def _overall(self) -> ImageFigures:
         images = self._images
-        label: dict[str, float] = {}
+        label: dict[str, Any] = {}
         if any(image.label_iou_a is not None for image in images):
-            for side, metrics in zip("ab", self._against_labels, strict=True):
-                pooled = metrics.compute()
-                label[f"label_iou_{side}"] = pooled["iou"]
-                label[f"label_boundary_f_{side}"] = pooled["boundary_f"]
+            label = _label_figures(*self._judge.pooled_labels())
         pixels = sum(image.pixels for image in images)
         return ImageFigures(
             stem=ALL_IMAGES,
@@ -235,13 +223,16 @@ class Comparison:
             _at_most("flipped pixels", overall.flipped_pixels, limits.flipped_pixels),
             _at_least("mask IoU", overall.mask_iou, limits.min_mask_iou, ious),
             _at_least("boundary F", overall.boundary_f, limits.min_boundary_f, boundaries),
-            _at_most(
-                "threshold difference",
-                abs(self.a.threshold - self.b.threshold),
-                limits.max_threshold_difference,
-                f"{self.a.threshold:g} and {self.b.threshold:g}",
-            ),
         ]
+        if self._judge.channels == 1:
+            checks.append(
+                _at_most(
+                    "threshold difference",
+                    abs(self.a.threshold - self.b.threshold),
+                    limits.max_threshold_difference,
+                    f"{self.a.threshold:g} and {self.b.threshold:g}",
+                )
+            )
         if overall.label_iou_a is not None and overall.label_iou_b is not None:
             labelled = sum(image.label_iou_a is not None for image in self._images)
             checks.append(
@@ -257,14 +248,15 @@ class Comparison:
 
     def _warnings(self) -> list[str]:
         warnings = []
-        if all(_blank(i.foreground_a) and _blank(i.foreground_b) for i in self._images):
+        if self._blank_masks == len(self._images):
             warnings.append(LITTLE_SHOWN)
         if self._blank_inputs == len(self._images):
             warnings.append("all images are of one colour: this comparison shows little")
         tied = sum(image.tied_pixels for image in self._images)
         if tied:
+            where = "the threshold" if self._judge.channels == 1 else "a draw of two classes"
             warnings.append(
-                f"{tied} pixel(s) lie within {TIE:g} of the threshold and fell on different sides "
+                f"{tied} pixel(s) lie within {TIE:g} of {where} and fell on different sides "
                 "by rounding; they are not counted as flipped"
             )
         return warnings
@@ -278,8 +270,29 @@ def _worst(images: list[ImageFigures], name: str, pick: Callable[..., ImageFigur
     return f"worst: {pick(images, key=lambda image: getattr(image, name)).stem}"
 
 
-def _blank(foreground: float) -> bool:
-    return not _ALMOST < foreground < 1 - _ALMOST
+def _errors(maps_a: Maps, maps_b: Maps) -> npt.NDArray[np.float64]:
+    """Return each pixel's largest difference over the maps; infinite where one is not finite."""
+    errors = np.zeros(maps_a.shape[1:])
+    for a, b in zip(maps_a, maps_b, strict=True):
+        finite = np.isfinite(a) & np.isfinite(b)
+        difference = np.full(errors.shape, np.inf)
+        np.subtract(a, b, out=difference, where=finite, dtype=np.float64)
+        np.maximum(errors, np.abs(difference), out=errors)
+    return errors
+
+
+def _label_figures(on_a: MaskScores, on_b: MaskScores) -> dict[str, Any]:
+    return {
+        "label_iou_a": on_a.iou,
+        "label_iou_b": on_b.iou,
+        "label_boundary_f_a": on_a.boundary_f,
+        "label_boundary_f_b": on_b.boundary_f,
+    }
+
+
+def _blank(mask: Mask) -> bool:
+    """Say whether almost the whole mask is of one class."""
+    return bool(np.bincount(mask.ravel()).max() >= (1 - _ALMOST) * mask.size)
 
 
 def _at_most(what: str, measured: float, limit: float, where: str = "") -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from differseg.data.folder import FolderDataset
 from differseg.data.synthetic import SyntheticScene
 from differseg.errors import InputError
 from differseg.export.parity_result import Picture
-from differseg.manifest import InputSpec
+from differseg.manifest import ClassSpec, InputSpec
 from differseg.runtime.preprocess import prepare_input
 
 SYNTHETIC_SCENES = 8
@@ -33,7 +33,7 @@ class Sample:
         images: Modality -> image as read: (H, W, 3) uint8 RGB or (H, W) of the camera's dtype.
         inputs: What ``arrays`` were prepared for.
         arrays: Input name -> array as the graph takes it.
-        label: (H, W) uint8 {0, 1, 255 ignore}, or None.
+        label: (H, W) uint8 {0, 1, 255 ignore}, with K > 2 classes 0..K-1 and 255, or None.
     """
 
     stem: str
@@ -115,11 +115,13 @@ class _Synthetic:
 
     Scenes have RGB and thermal only.  For networks with depth or flow the thermal picture stands
     in: parity asks whether two forms of a network agree on a picture with structure, not whether
-    the mask is right.  Labels are therefore given for RGB and thermal networks alone.
+    the mask is right.  Labels are therefore given for RGB and thermal networks alone, and for two
+    classes alone: the scenes know no others.
     """
 
-    def __init__(self, inputs: tuple[InputSpec, ...], count: int) -> None:
+    def __init__(self, inputs: tuple[InputSpec, ...], count: int, binary: bool) -> None:
         self._modalities = [spec.modality for spec in inputs]
+        self._binary = binary
         self._count = count
         self.description = f"{count} synthetic scenes, seeds from {_FIRST_SEED}"
 
@@ -139,7 +141,7 @@ class _Synthetic:
             "flow": np.stack([grey, 255 - grey, np.roll(grey, 8, axis=1)], axis=-1),
         }
         images = {str(name): available[name] for name in self._modalities}
-        judged = set(images) <= {"rgb", "thermal"}
+        judged = self._binary and set(images) <= {"rgb", "thermal"}
         label = np.asarray(drawn["mask"], dtype=np.uint8) if judged else None
         return f"scene-{index + 1}{'-night' if scene.night else '-day'}", images, label
 
@@ -148,10 +150,17 @@ class _Folder:
     """A folder of images by equal stem."""
 
     def __init__(
-        self, inputs: tuple[InputSpec, ...], root: Path, limit: int | None, label_rule: str
+        self,
+        inputs: tuple[InputSpec, ...],
+        root: Path,
+        limit: int | None,
+        label_rule: str,
+        classes: Sequence[ClassSpec],
     ) -> None:
         modalities = tuple(spec.modality for spec in inputs)
-        self._data = FolderDataset(root, modalities=modalities, label_rule=label_rule)
+        self._data = FolderDataset(
+            root, modalities=modalities, label_rule=label_rule, classes=classes
+        )
         total = len(self._data)
         count = total if limit is None else min(limit, total)
         # Evenly over the folder: the first images of a drive all show the same street.
@@ -177,6 +186,7 @@ def load_samples(
     limit: int | None,
     *,
     label_rule: str = "auto",
+    classes: Sequence[ClassSpec] = (),
 ) -> Samples:
     """Return images prepared for these inputs.
 
@@ -185,7 +195,9 @@ def load_samples(
         data: Folder with ``rgb/`` and ``thermal/``, ``depth/`` or ``flow/``, and ``labels/`` where
             there are any, by equal stem; None takes synthetic scenes by fixed seeds.
         limit: Largest number of images, spread evenly over the folder; None takes all.
-        label_rule: How label values become 0 and 1, see :mod:`differseg.data.labels`.
+        label_rule: How label values become 0 and 1, see :mod:`differseg.data.labels`; for more
+            than two classes :mod:`differseg.data.class_labels`.
+        classes: The network's classes; none stands for two.
 
     Raises:
         InputError: A limit below 1, no images, unmatched stems; while iterating, an image that
@@ -194,5 +206,6 @@ def load_samples(
     if limit is not None and limit < 1:
         raise InputError(f"parity: limit: expected a number of at least 1, got {limit}")
     if data is None:
-        return Samples(_Synthetic(inputs, min(limit or SYNTHETIC_SCENES, SYNTHETIC_SCENES)), inputs)
-    return Samples(_Folder(inputs, data, limit, label_rule), inputs)
+        count = min(limit or SYNTHETIC_SCENES, SYNTHETIC_SCENES)
+        return Samples(_Synthetic(inputs, count, binary=len(classes) <= 2), inputs)
+    return Samples(_Folder(inputs, data, limit, label_rule, classes), inputs)

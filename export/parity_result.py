@@ -21,16 +21,13 @@ Picture = npt.NDArray[Any]
 """(H, W, 3) uint8 RGB, or (H, W) float32 in 0..1 for one-channel modalities."""
 
 
-def mask_of(probability: npt.NDArray[Any], threshold: float) -> npt.NDArray[np.bool_]:
-    """Return the mask as the runtime makes it: foreground from the threshold on, NaN is not."""
-    return np.asarray(probability >= np.float32(threshold))
-
-
 TIE = 1e-6
 """A pixel whose two probabilities both lie this near to the threshold is a tie, not a flip.
 
-It is a few units in the last place of float32 at 0.5: on which side such a pixel falls is decided
-by the order of summation, and ONNX Runtime's own optimisation levels disagree on it.
+With more than two classes it is one where either side finds its own winner and the other side's
+winner this near to each other.  It is a few units in the last place of float32 at 0.5: on which
+side such a pixel falls is decided by the order of summation, and ONNX Runtime's own optimisation
+levels disagree on it.
 """
 
 
@@ -39,17 +36,19 @@ class Thresholds:
     """Limits that a comparison must keep; the verdict is one line for each."""
 
     max_error: float = option(1e-4, metavar="E")
-    """Largest difference between the two probabilities of any pixel."""
+    """Largest difference between the two probabilities of any pixel (of any class)."""
     flipped_pixels: int = option(0, metavar="N")
-    """Most pixels, over all images, that are foreground on one side only; 0 by default."""
+    """Most pixels, over all images, whose class differs between the two masks; 0 by default."""
     min_mask_iou: float = option(0.999, metavar="IOU")
-    """Smallest IoU between the two masks of any image."""
+    """Smallest IoU between the two masks of any image; a mean over classes where there are more
+    than two."""
     min_boundary_f: float = option(0.999, metavar="F")
-    """Smallest boundary F (2 px tolerance) between the two masks of any image."""
+    """Smallest boundary F (2 px tolerance) between the two masks of any image, likewise."""
     max_label_iou_drop: float = option(0.005, metavar="D")
-    """Most that B's IoU with the labels may lie below A's, over all labelled images."""
+    """Most that B's IoU with the labels may lie below A's, over all labelled images, likewise."""
     max_threshold_difference: float = option(1e-6, metavar="D")
-    """Largest difference between the two thresholds that turn probability into a mask."""
+    """Largest difference between the two thresholds that turn probability into a mask; two classes
+    only."""
 
     def __post_init__(self) -> None:
         """Refuse limits that could never be kept or never be missed."""
@@ -71,13 +70,13 @@ class Side:
         name: Short name for tables, such as the file's name.
         kind: Where it ran, such as ``PyTorch`` or ``ONNX Runtime``.
         model: Name of the network.
-        threshold: A probability from it on is foreground.
+        threshold: A probability from it on is foreground, of two classes.
         source: File path as the caller gave it, or where the weights came from.
         sha256: Hash of the file, None where there is no file.
         precision: ``fp32``, ``fp16`` or ``int8``.
         weights: Where the weights came from; starts with ``random`` for an untrained network.
         versions: Package name -> version of what ran it.
-        classes: For the overlay's colour.
+        classes: In the order of the maps; none stands for two.
     """
 
     name: str
@@ -96,10 +95,11 @@ class Side:
 class ImageFigures:
     """Figures of one image, or of all of them together (``stem`` is then ``all images``).
 
-    Errors are differences of probability, 0..1, infinite where an output is NaN or infinite.
-    ``foreground_*`` and ``label_*`` are in 0..1; the latter are None without a label.  Pixels that
-    are foreground on one side only are ``flipped_pixels``, or ``tied_pixels`` where both
-    probabilities lie within :data:`TIE` of their thresholds.
+    Errors are differences of probability, 0..1, infinite where an output is NaN or infinite; of
+    several classes a pixel's error is the largest.  ``foreground_*`` and ``label_*`` are in 0..1;
+    the latter are None without a label.  Pixels whose class differs are ``flipped_pixels``, or
+    ``tied_pixels`` where rounding decides them (:data:`TIE`).  With more than two classes every
+    IoU and boundary F is a mean over the classes present.
     """
 
     stem: str
@@ -122,6 +122,19 @@ class ImageFigures:
     def severity(self) -> tuple[float, ...]:
         """Sort key: the worse the image, the larger."""
         return self.nonfinite, self.flipped_pixels, self.max_error
+
+
+@dataclass(frozen=True)
+class ClassAgreement:
+    """One of more than two classes over all images: each IoU in 0..1, None where it is absent.
+
+    ``mask_iou`` is that between the two masks, ``label_iou_*`` that with the labels.
+    """
+
+    name: str
+    mask_iou: float | None
+    label_iou_a: float | None = None
+    label_iou_b: float | None = None
 
 
 def flips(figures: ImageFigures | ParityRecord) -> str:
@@ -183,15 +196,17 @@ class Panel:
     Attributes:
         figures: Its figures.
         pictures: Input name -> what the network saw.
-        probability_a: (H, W) float32.
-        probability_b: (H, W) float32.
-        label: (h, w) uint8 {0, 1, 255} or None.
+        mask_a: (H, W) uint8, place of the class at every pixel.
+        mask_b: (H, W) uint8.
+        error: (H, W) float32, infinite where an output is not finite.
+        label: (h, w) uint8, places of classes and 255, or None.
     """
 
     figures: ImageFigures
     pictures: dict[str, Picture]
-    probability_a: npt.NDArray[np.float32]
-    probability_b: npt.NDArray[np.float32]
+    mask_a: npt.NDArray[np.uint8]
+    mask_b: npt.NDArray[np.uint8]
+    error: npt.NDArray[np.float32]
     label: npt.NDArray[np.uint8] | None
 
 
@@ -210,6 +225,7 @@ class ParityResult:
         checks: The verdict, line by line.
         warnings: Why the comparison may show less than it seems to.
         histogram: Errors of all pixels.
+        classes: Figures of every class, where there are more than two.
         panels: The worst images, worst first; empty unless pictures were asked for.
         machine: Operating system, processor, versions.
         seconds: How long the comparison took.
@@ -224,6 +240,7 @@ class ParityResult:
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     histogram: ErrorHistogram
+    classes: tuple[ClassAgreement, ...] = ()
     panels: tuple[Panel, ...] = ()
     machine: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -279,6 +296,7 @@ class ParityResult:
             "size_hw": self.size_hw,
             "data": self.data,
             "overall": self.overall,
+            "classes": self.classes,
             "checks": self.checks,
             "warnings": self.warnings,
             "images": self.images,

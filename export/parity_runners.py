@@ -41,7 +41,7 @@ class Runner(Protocol):
     inputs: tuple[InputSpec, ...]
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Return the probability (1, 1, H, W) float32 of one image."""
+        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image."""
 
     def close(self) -> None:
         """Give the memory back."""
@@ -61,7 +61,7 @@ class TorchRunner:
         self._module = module
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Return the probability (1, 1, H, W) float32 of one image."""
+        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image."""
         import torch
 
         # The module may stand on a GPU; its buffers say where its inputs belong.
@@ -88,7 +88,7 @@ class OnnxRunner:
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
-        from differseg.runtime.model_file import import_onnxruntime
+        from differseg.runtime.model_file import import_onnxruntime, mask_output
 
         with _runnable(path) as file:
             try:
@@ -97,12 +97,7 @@ class OnnxRunner:
                 raise type(error)(str(error).replace(str(file), str(path))) from None
         self.manifest: Manifest = self._backend.manifest
         self.inputs = self.manifest.inputs
-        self._output = self.manifest.outputs[0].name
-        if len(self.manifest.outputs) != 1 or self.manifest.outputs[0].kind != "probability":
-            raise ModelFileError(
-                f"model {path}: expected one output of kind probability, the manifest says "
-                + ", ".join(f"{out.name} ({out.kind})" for out in self.manifest.outputs)
-            )
+        self._output = mask_output(path, self.manifest).name
         version = str(import_onnxruntime().__version__)
         self.side = _side(
             self.manifest,
@@ -114,7 +109,7 @@ class OnnxRunner:
         )
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Return the probability (1, 1, H, W) float32 of one image."""
+        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image."""
         for name, buffer in self._backend.inputs.items():
             np.copyto(buffer, arrays[name], casting="no")
         self._backend.run()
@@ -154,7 +149,8 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
         b: Likewise.
 
     Raises:
-        InputError: A name that is none of these, or two forms that do not take the same inputs.
+        InputError: A name that is none of these, or two forms that do not take the same inputs or
+            do not give the same classes.
         ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
         MissingComponentError: A checkpoint without PyTorch, or a file without ONNX Runtime.
     """
@@ -167,6 +163,7 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
         opened or _open_torch(form, manifest) for form, opened in zip(forms, files, strict=True)
     )
     _check_same_inputs(first, second)
+    _check_same_classes(first.side, second.side)
     return first, second
 
 
@@ -298,4 +295,16 @@ def _check_same_inputs(a: Runner, b: Runner) -> None:
         raise InputError(
             f"parity: {a.side.name} is {sizes[0]}, {b.side.name} is {sizes[1]} (height x width); "
             "export both at one size, with --size HxW"
+        )
+
+
+def _check_same_classes(a: Side, b: Side) -> None:
+    """Refuse other numbers of classes, or of more than two other ids: places mean other things."""
+    counts = len(a.classes), len(b.classes)
+    ids = [[spec.id for spec in side.classes] for side in (a, b)]
+    if counts[0] != counts[1] or (counts[0] > 2 and ids[0] != ids[1]):
+        named = [", ".join(spec.name for spec in side.classes[:4]) for side in (a, b)]
+        raise InputError(
+            f"parity: {a.name} has {counts[0]} classes ({named[0]} ...), {b.name} has {counts[1]} "
+            f"({named[1]} ...) or other ids; compare two forms of one network"
         )

@@ -6,23 +6,23 @@ Needs numpy and OpenCV only; :func:`write_report` takes the result of
 
 from __future__ import annotations
 
-import math
 from html import escape
 from pathlib import Path
+
+import numpy as np
 
 from differseg import __version__
 from differseg.errors import InputError
 from differseg.export.parity_result import (
-    TIE,
     Check,
     ImageFigures,
     Panel,
     ParityResult,
     Side,
-    mask_of,
 )
 from differseg.export.report_chart import survival_chart
 from differseg.export.report_pictures import (
+    Color,
     Rgb,
     data_uri,
     difference_picture,
@@ -31,11 +31,20 @@ from differseg.export.report_pictures import (
     mask_overlay,
 )
 from differseg.export.report_style import PAGE, STYLE
+from differseg.export.report_tables import (
+    all_images,
+    every_class,
+    facts,
+    sentence,
+    shown_limit,
+    shown_number,
+    shown_ratio,
+)
+from differseg.manifest import background_of
 
 MAX_PANELS = 12
 """Images with pictures in a report; the others stand in its table."""
 
-_NONE = "&ndash;"
 _BUDGET_BYTES = 4_500_000
 _ENCODINGS = ((480, 82), (400, 72), (320, 62), (240, 50))  # width in pixels, JPEG quality
 
@@ -75,44 +84,12 @@ def render(result: ParityResult) -> str:
         _verdict(result),
         _distribution(result),
         _pictures(result, cards),
-        _all_images(result),
-        _facts(result),
+        every_class(result),
+        all_images(result),
+        facts(result),
         f"<footer>Written by differseg {escape(__version__)}.</footer>",
     ]
     return PAGE.substitute(title=escape(title), style=STYLE, body="\n".join(body))
-
-
-def _number(value: float | None) -> str:
-    """Return a figure as people write it: counts plain, small numbers with an exponent."""
-    if value is None:
-        return _NONE
-    if math.isinf(value) or math.isnan(value):
-        return "not finite"
-    if value == int(value) and abs(value) < 1e12:
-        return f"{int(value):,}".replace(",", "\u202f")
-    if abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{mantissa}\u202f·\u202f10<sup>{int(exponent)}</sup>".replace("-", "&minus;")
-    return f"{value:.4f}"
-
-
-def _limit(value: float) -> str:
-    """Return a limit as it was given: 0.001 and 10^-6, not 0.0010 and 1.00e-06."""
-    mantissa, exponent = f"{value:.3e}".split("e")
-    if value == 0 or int(exponent) >= -4:
-        return f"{value:g}"
-    factor = "" if float(mantissa) == 1 else f"{float(mantissa):g}\u202f·\u202f"
-    return f"{factor}10<sup>&minus;{-int(exponent)}</sup>"
-
-
-def _ratio(value: float | None) -> str:
-    """Return a figure in 0..1 with so many digits that only equality reads as 1."""
-    if value is None:
-        return _NONE
-    for digits in (4, 6, 8):
-        if float(f"{value:.{digits}f}") != 1.0:
-            return f"{value:.{digits}f}"
-    return "1"
 
 
 def _badge(passed: bool, yes: str = "passed", no: str = "failed") -> str:
@@ -125,24 +102,28 @@ def _header(result: ParityResult) -> str:
     tiles = [
         (
             "Images",
-            _number(len(result.images)),
+            shown_number(len(result.images)),
             f"{result.size_hw[0]} &times; {result.size_hw[1]} px",
         ),
-        ("Max error", _number(overall.max_error), f"mean {_number(overall.mean_error)}"),
-        ("Flipped pixels", _number(overall.flipped_pixels), _of(overall)),
-        ("Mask IoU", _ratio(overall.mask_iou), "of the worst image"),
-        ("Boundary F", _ratio(overall.boundary_f), "of the worst image"),
+        ("Max error", shown_number(overall.max_error), f"mean {shown_number(overall.mean_error)}"),
+        ("Flipped pixels", shown_number(overall.flipped_pixels), _of(overall)),
+        ("Mask IoU", shown_ratio(overall.mask_iou), "of the worst image"),
+        ("Boundary F", shown_ratio(overall.boundary_f), "of the worst image"),
     ]
     if overall.label_iou_b is not None:
         tiles.append(
-            ("IoU with labels", _ratio(overall.label_iou_b), f"A: {_ratio(overall.label_iou_a)}")
+            (
+                "IoU with labels",
+                shown_ratio(overall.label_iou_b),
+                f"A: {shown_ratio(overall.label_iou_a)}",
+            )
         )
     shown = "".join(
         f'<div class="tile"><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>'
         for name, value, note in tiles
     )
     notices = "".join(
-        f'<p class="notice" role="note">⚠ {escape(_sentence(text))}</p>' for text in result.warnings
+        f'<p class="notice" role="note">⚠ {escape(sentence(text))}</p>' for text in result.warnings
     )
     return (
         "<header>"
@@ -157,12 +138,8 @@ def _header(result: ParityResult) -> str:
 
 def _of(figures: ImageFigures) -> str:
     """Say of how many pixels, and how many more are ties."""
-    tied = f", {_number(figures.tied_pixels)} tied" if figures.tied_pixels else ""
-    return f"of {_number(figures.pixels)}{tied}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    tied = f", {shown_number(figures.tied_pixels)} tied" if figures.tied_pixels else ""
+    return f"of {shown_number(figures.pixels)}{tied}"
 
 
 def _verdict(result: ParityResult) -> str:
@@ -178,12 +155,12 @@ def _verdict(result: ParityResult) -> str:
 
 def _check_row(check: Check) -> str:
     relation = "≤" if check.relation == "<=" else "≥"
-    measured = (_ratio if check.relation == ">=" else _number)(check.measured)
+    measured = (shown_ratio if check.relation == ">=" else shown_number)(check.measured)
     where = f"<small>{escape(check.where)}</small>" if check.where else ""
     return (
         f'<tr><th scope="row">{escape(_capital(check.what))}{where}</th>'
         f'<td class="number">{measured}</td>'
-        f'<td class="number">{relation} {_limit(check.limit)}</td>'
+        f'<td class="number">{relation} {shown_limit(check.limit)}</td>'
         f'<td class="number">{_badge(check.passed)}</td></tr>'
     )
 
@@ -196,10 +173,10 @@ def _distribution(result: ParityResult) -> str:
     limit = next(check.limit for check in result.checks if check.what == "max error")
     histogram = result.histogram
     rows = [
-        (f"{share:g} % of the pixels", f"up to {_number(_quantile(result, share / 100))}")
+        (f"{share:g} % of the pixels", f"up to {shown_number(_quantile(result, share / 100))}")
         for share in (50.0, 99.0, 99.99)
     ]
-    rows.append(("Largest", _number(result.overall.max_error)))
+    rows.append(("Largest", shown_number(result.overall.max_error)))
     facts = "".join(
         f'<tr><th scope="row">{name}</th><td class="number">{value}</td></tr>'
         for name, value in rows
@@ -223,8 +200,7 @@ def _pictures(result: ParityResult, cards: list[str]) -> str:
     order = "worst first" if len(result.images) > 1 else ""
     said = f"{order}; the other {left_out} stand in the table below" if left_out > 0 else order
     note = f' <span class="versus">· {said}</span>' if said else ""
-    red, green, blue = _color(result.b)
-    legend = [f'<span><i class="key" style="background:rgb({red},{green},{blue})"></i>mask</span>']
+    legend = _mask_legend(result)
     if any(panel.label is not None for panel in result.panels):
         legend.append(
             '<span><i class="key" style="background:#fff;border:1px solid #000"></i>'
@@ -237,27 +213,51 @@ def _pictures(result: ParityResult, cards: list[str]) -> str:
     )
 
 
-def _color(side: Side) -> tuple[int, int, int]:
-    return side.classes[1].color_rgb if len(side.classes) > 1 else (255, 64, 32)
+def _mask_legend(result: ParityResult) -> list[str]:
+    """Return the keys of the colours: of the mask, or of the classes that the masks show."""
+    colors, classes = _colors(result.b), result.b.classes
+    names = {1: "mask"}
+    if len(classes) > 2:
+        panels = [mask for panel in result.panels for mask in (panel.mask_a, panel.mask_b)]
+        shown = {int(place) for mask in panels for place in np.unique(mask)}
+        names = {place: escape(classes[place].name) for place in sorted(shown)}
+    keys = []
+    for place, name in names.items():
+        color = colors[place]
+        if color is not None:
+            rgb = ",".join(map(str, color))
+            keys.append(f'<span><i class="key" style="background:rgb({rgb})"></i>{name}</span>')
+    return keys
+
+
+def _colors(side: Side) -> list[Color | None]:
+    """Return the colour of every class; None of the background."""
+    if len(side.classes) < 2:
+        return [None, (255, 64, 32)]
+    background = background_of(side.classes)
+    return [None if spec is background else spec.color_rgb for spec in side.classes]
 
 
 def _card(result: ParityResult, panel: Panel, number: int, width_px: int, quality: int) -> str:
     """Return one image's card: figures above, pictures below."""
-    figures, color = panel.figures, _color(result.b)
+    figures, colors = panel.figures, _colors(result.b)
     inputs = {name: input_picture(name, picture) for name, picture in panel.pictures.items()}
     base = inputs.get("rgb", next(iter(inputs.values())))
     shown = [
         (picture, f"{'RGB' if name == 'rgb' else name} input", escape(_input_caption(name)))
         for name, picture in inputs.items()
     ]
-    for letter, side, probability, foreground in (
-        ("A", result.a, panel.probability_a, figures.foreground_a),
-        ("B", result.b, panel.probability_b, figures.foreground_b),
+    for letter, side, mask, foreground in (
+        ("A", result.a, panel.mask_a, figures.foreground_a),
+        ("B", result.b, panel.mask_b, figures.foreground_b),
     ):
-        overlay = mask_overlay(base, mask_of(probability, side.threshold), color, panel.label)
-        caption = f"{letter}: {escape(side.kind)}, {100 * foreground:.1f} % mask"
+        overlay = mask_overlay(base, mask, colors, panel.label)
+        said = f"{100 * foreground:.1f} % mask"
+        if result.classes:
+            said = f"{len(np.unique(mask))} classes"
+        caption = f"{letter}: {escape(side.kind)}, {said}"
         shown.append((overlay, f"mask of {side.name}", caption))
-    difference = difference_picture(panel, result.a.threshold, result.b.threshold, width_px)
+    difference = difference_picture(panel, width_px)
     shown.append(
         (difference.picture, "difference of the two outputs", _difference_caption(difference.scale))
     )
@@ -283,11 +283,11 @@ def _difference_caption(scale: float) -> str:
         return "Difference: none, both outputs are equal"
     # Three digits: nobody compares amplifications more finely.
     times = float(f"{1 / scale:.3g}")
-    shown = _number(times) if times >= 1000 else f"{times:g}"
+    shown = shown_number(times) if times >= 1000 else f"{times:g}"
     return (
         f"Difference &times; {shown}"
         f'<span class="scale" aria-hidden="true"></span>'
-        f'<span class="ends"><span>0</span><span>{_number(scale)}</span></span>'
+        f'<span class="ends"><span>0</span><span>{shown_number(scale)}</span></span>'
     )
 
 
@@ -306,96 +306,18 @@ def _figure(anchor: str, home: str, picture: Rgb, quality: int, alt: str, captio
 def _chips(figures: ImageFigures) -> str:
     off = ' class="off"' if figures.flipped_pixels or figures.nonfinite else ""
     chips = [
-        f"max error <b>{_number(figures.max_error)}</b>",
-        f"flipped <b{off}>{_number(figures.flipped_pixels)}</b>",
-        f"mask IoU <b>{_ratio(figures.mask_iou)}</b>",
-        f"boundary F <b>{_ratio(figures.boundary_f)}</b>",
+        f"max error <b>{shown_number(figures.max_error)}</b>",
+        f"flipped <b{off}>{shown_number(figures.flipped_pixels)}</b>",
+        f"mask IoU <b>{shown_ratio(figures.mask_iou)}</b>",
+        f"boundary F <b>{shown_ratio(figures.boundary_f)}</b>",
     ]
     if figures.tied_pixels:
-        chips.append(f"tied <b>{_number(figures.tied_pixels)}</b>")
+        chips.append(f"tied <b>{shown_number(figures.tied_pixels)}</b>")
     if figures.nonfinite:
-        chips.append(f'NaN or infinite <b class="off">{_number(figures.nonfinite)}</b>')
+        chips.append(f'NaN or infinite <b class="off">{shown_number(figures.nonfinite)}</b>')
     if figures.label_iou_b is not None:
         chips.append(
-            f"IoU with label <b>{_ratio(figures.label_iou_a)}</b> → "
-            f"<b>{_ratio(figures.label_iou_b)}</b>"
+            f"IoU with label <b>{shown_ratio(figures.label_iou_a)}</b> → "
+            f"<b>{shown_ratio(figures.label_iou_b)}</b>"
         )
     return "<ul>" + "".join(f"<li>{chip}</li>" for chip in chips) + "</ul>"
-
-
-_COLUMNS = ("Max error", "Mean error", "Flipped", "Tied", "Mask IoU", "Boundary F")
-_LABEL_COLUMNS = ("Label IoU A", "Label IoU B", "Label boundary F A", "Label boundary F B")
-
-
-def _all_images(result: ParityResult) -> str:
-    labelled = result.overall.label_iou_a is not None
-    columns = _COLUMNS + (_LABEL_COLUMNS if labelled else ())
-    head = "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
-    rows = "".join(_image_row(image, labelled) for image in result.images)
-    return (
-        '<section><h2>Every image</h2><div class="card scroll" tabindex="0" role="region" '
-        'aria-label="Every image"><table class="stems"><thead><tr><th scope="col">Image</th>'
-        f"{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
-    )
-
-
-def _image_row(image: ImageFigures, labelled: bool) -> str:
-    cells = [
-        _number(image.max_error),
-        _number(image.mean_error),
-        _number(image.flipped_pixels),
-        _number(image.tied_pixels),
-        _ratio(image.mask_iou),
-        _ratio(image.boundary_f),
-    ]
-    if labelled:
-        cells += [
-            _ratio(value)
-            for value in (
-                image.label_iou_a,
-                image.label_iou_b,
-                image.label_boundary_f_a,
-                image.label_boundary_f_b,
-            )
-        ]
-    shown = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-    return f'<tr><th scope="row">{escape(image.stem)}</th>{shown}</tr>'
-
-
-def _facts(result: ParityResult) -> str:
-    sides = (result.a, result.b)
-    rows = [
-        ("Ran on", [escape(side.kind) for side in sides]),
-        ("File", [_code(side.source) for side in sides]),
-        ("SHA-256", [_code(side.sha256 or "") for side in sides]),
-        ("Network", [escape(side.model) for side in sides]),
-        ("Weights", [escape(side.weights) or _NONE for side in sides]),
-        ("Precision", [escape(side.precision) for side in sides]),
-        ("Threshold", [f"{side.threshold:g}" for side in sides]),
-        ("Versions", [escape(_pairs(side.versions)) or _NONE for side in sides]),
-    ]
-    compared = "".join(
-        f'<tr><th scope="row">{name}</th><td>{a}</td><td>{b}</td></tr>' for name, (a, b) in rows
-    )
-    return (
-        '<section><h2>What was compared</h2><div class="card scroll" tabindex="0" role="region" '
-        'aria-label="What was compared"><table class="facts"><thead><tr><td></td>'
-        '<th scope="col">A: the reference</th><th scope="col">B: what is judged</th></tr></thead>'
-        f"<tbody>{compared}</tbody></table></div>"
-        f'<div class="card"><p><b>Data.</b> {escape(_sentence(result.data))}</p>'
-        f"<p><b>Machine.</b> {escape(_pairs(result.machine)) or _NONE}. "
-        f"The comparison took {result.seconds:.1f} s.</p>"
-        '<p class="muted">Error: difference of the two probabilities of a pixel. Flipped pixel: '
-        "foreground on one side only. Tied pixel: the same, with both probabilities within "
-        f"{_limit(TIE)} of the threshold. Mask IoU and boundary F (2 px tolerance) compare the two "
-        "masks with each other; label figures compare each mask with the label at the label's "
-        "size.</p></div></section>"
-    )
-
-
-def _code(text: str) -> str:
-    return f"<code>{escape(text)}</code>" if text else _NONE
-
-
-def _pairs(values: dict[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())

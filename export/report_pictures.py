@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from differseg.export.parity_result import Panel, Picture, mask_of
+from differseg.export.parity_result import Panel, Picture
 
 Rgb = npt.NDArray[np.uint8]
+Color = tuple[int, int, int]
 
 _FLIP_RGB = (0, 229, 255)  # cyan does not occur in the error's colour map
 _LABEL_RGB = (255, 255, 255)
@@ -58,58 +60,56 @@ def _color_mapped(unit: npt.NDArray[Any], color_map: int) -> Rgb:
 
 def mask_overlay(
     base: Rgb,
-    mask: npt.NDArray[np.bool_],
-    color_rgb: tuple[int, int, int],
+    mask: npt.NDArray[np.uint8],
+    colors: Sequence[Color | None],
     label: npt.NDArray[np.uint8] | None = None,
 ) -> Rgb:
-    """Tint the masked area of an image and draw its outline, and the label's in white.
+    """Tint the classes of a mask over an image and draw their outlines, the label's in white.
 
     Args:
         base: (H, W, 3) uint8 RGB.
-        mask: (H, W) bool.
-        color_rgb: The class's colour, 0..255.
-        label: (h, w) uint8 {0, 1, 255 ignore}, any size; resized nearest.
+        mask: (H, W) uint8, place of the class at every pixel.
+        colors: Each class's colour, 0..255; None leaves a class (the background) as it is.
+        label: (h, w) uint8, places of classes and 255, any size; resized nearest.
     """
     picture = base.astype(np.float32) * 0.8
-    color = np.asarray(color_rgb, np.float32)
-    picture[mask] = picture[mask] * 0.5 + color * 0.5
+    painted = [(place, color) for place, color in enumerate(colors) if color is not None]
+    shown = [(mask == place, color) for place, color in painted]
+    for where, color in shown:
+        picture[where] = picture[where] * 0.5 + np.asarray(color, np.float32) * 0.5
     canvas = picture.astype(np.uint8)
     thickness_px = max(1, round(base.shape[1] / 320))
-    _outline(canvas, mask, color_rgb, thickness_px + 1)
+    for where, color in shown:
+        _outline(canvas, where, color, thickness_px + 1)
     if label is not None:
         size_wh = (base.shape[1], base.shape[0])
         at_size = cv2.resize(label, size_wh, interpolation=cv2.INTER_NEAREST)
-        _outline(canvas, at_size == 1, _LABEL_RGB, thickness_px)
+        for place, _ in painted:
+            _outline(canvas, at_size == place, _LABEL_RGB, thickness_px)
     return canvas
 
 
-def _outline(
-    canvas: Rgb, mask: npt.NDArray[np.bool_], color_rgb: tuple[int, int, int], thickness_px: int
-) -> None:
+def _outline(canvas: Rgb, mask: npt.NDArray[np.bool_], color_rgb: Color, thickness_px: int) -> None:
+    if not mask.any():
+        return
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     if len(contours) <= _OUTLINES_AT_MOST:
         cv2.drawContours(canvas, contours, -1, color_rgb, thickness_px, cv2.LINE_AA)
 
 
-def difference_picture(
-    panel: Panel, threshold_a: float, threshold_b: float, width_px: int
-) -> DifferencePicture:
+def difference_picture(panel: Panel, width_px: int) -> DifferencePicture:
     """Return the error map of one image, amplified to its own largest error.
 
     Shrinking takes the largest error of each block, so that a single wrong pixel stays visible.
 
     Args:
         panel: The image.
-        threshold_a: Mask threshold of side A.
-        threshold_b: Mask threshold of side B.
         width_px: Largest width of the picture.
     """
-    finite = np.isfinite(panel.probability_a) & np.isfinite(panel.probability_b)
-    error = np.zeros(finite.shape, np.float32)
-    np.subtract(panel.probability_a, panel.probability_b, out=error, where=finite)
-    np.abs(error, out=error)
+    finite = np.isfinite(panel.error)
+    error = np.where(finite, panel.error, np.float32(0))
     scale = float(error.max())
-    flipped = mask_of(panel.probability_a, threshold_a) != mask_of(panel.probability_b, threshold_b)
+    flipped = panel.mask_a != panel.mask_b
     error[~finite], flipped = scale or 1.0, flipped | ~finite
     canvas = _color_mapped(_shrink(error, width_px) / (scale or 1.0), cv2.COLORMAP_HOT)
     small = _shrink(flipped.astype(np.uint8), width_px) > 0

@@ -197,7 +197,7 @@ def test_difference_shows_a_single_flipped_pixel_and_its_scale() -> None:
     map_b = map_a.copy()
     map_b[0, 0, 101, 333] = 0.7
     comparison.add("x", map_a, map_b)
-    shown = difference_picture(comparison.finish("").panels[0], 0.5, 0.5, width_px=480)
+    shown = difference_picture(comparison.finish("").panels[0], width_px=480)
     assert shown.scale == pytest.approx(0.5)
     assert shown.picture.shape == (240, 480, 3)
     assert tuple(shown.picture[101 // 2, 333 // 2]) == (0, 229, 255)
@@ -206,11 +206,11 @@ def test_difference_shows_a_single_flipped_pixel_and_its_scale() -> None:
 
 def test_mask_overlay_tints_inside_and_outlines_the_label() -> None:
     base = np.full((64, 64, 3), 100, np.uint8)
-    mask = np.zeros((64, 64), bool)
-    mask[16:48, 16:48] = True
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:48, 16:48] = 1
     label = np.zeros((32, 32), np.uint8)
     label[4:8, 4:8] = 1
-    picture = mask_overlay(base, mask, (200, 0, 0), label)
+    picture = mask_overlay(base, mask, [None, (200, 0, 0)], label)
     assert tuple(picture[32, 32]) == (140, 40, 40)
     assert tuple(picture[60, 60]) == (80, 80, 80)
     assert picture[8, 11].min() > 200
