@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import CheckFailedError
-from differseg.manifest import Manifest
+from differseg.manifest import Manifest, background_of
 from differseg.runtime.buffers import BufferPool
 from differseg.runtime.feed import Delivery
 from differseg.runtime.overlay import OverlayPainter, StatusLine
@@ -82,7 +82,7 @@ class FrameProcessor:
         self._segmenter, self._registration = segmenter, registration
         self._hold, self._live, self._paints, self._times = hold, live, paint, times
         classes = segmenter.manifest.classes
-        self._foreground = classes[1].name
+        self._background = background_of(classes)
         self._painter = OverlayPainter(classes)
         self._warps, self._masks, self._pictures = BufferPool(), BufferPool(), BufferPool()
         self._neutral: npt.NDArray[np.uint16] | None = None
@@ -147,7 +147,7 @@ class FrameProcessor:
             rgb_time_s=pair.rgb.timestamp_s,
             status="rgb_only" if lost else "ok",
             mask=mask,
-            area_fraction={self._foreground: output.coverage},
+            area_fraction=self._areas(output),
             thermal_index=pair.thermal.index if pair.thermal else None,
             thermal_time_s=pair.thermal.timestamp_s if pair.thermal else None,
             skew_ms=pair.skew_ms,
@@ -189,8 +189,6 @@ class FrameProcessor:
         self, pair: Pair, status: Status, note: str, mode: str, dropped: int
     ) -> Processed:
         """Return a result that shows the RGB frame and no mask."""
-        nothing = self._masks.take(pair.rgb.image.shape[:2], np.uint8)
-        nothing[:] = self._segmenter.manifest.classes[0].id
         result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
@@ -203,7 +201,12 @@ class FrameProcessor:
             note=note,
         )
         line = self._line(pair, None, dropped, mode)
-        return Processed(result, self._painting(pair, nothing, None, line))
+        return Processed(result, self._painting(pair, None, None, line))
+
+    def _areas(self, output: Result) -> dict[str, float]:
+        """Return each class's part of the mask, without the background."""
+        hidden = None if self._background is None else self._background.name
+        return {name: part for name, part in output.class_coverage.items() if name != hidden}
 
     def _registered(self, pair: Pair) -> npt.NDArray[Any]:
         """Return the pair's thermal frame in the RGB view."""
@@ -241,7 +244,7 @@ class FrameProcessor:
     def _painting(
         self,
         pair: Pair,
-        mask: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.uint8] | None,
         thermal: npt.NDArray[Any] | None,
         line: StatusLine,
     ) -> Callable[[], npt.NDArray[np.uint8]] | None:
@@ -251,7 +254,7 @@ class FrameProcessor:
     def _paint(
         self,
         pair: Pair,
-        mask: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.uint8] | None,
         thermal: npt.NDArray[Any] | None,
         line: StatusLine,
     ) -> npt.NDArray[np.uint8]:

@@ -40,6 +40,8 @@ _LOG = logging.getLogger(__name__)
 
 MODALITIES = ("rgb", "thermal", "depth", "flow")
 
+_LEAST_SHOWN = 0.0005  # part of a class that is not printed as 0.0 %
+
 
 @dataclass(frozen=True)
 class RunImagesOptions:
@@ -60,13 +62,15 @@ class RunImagesOptions:
     registration: Path | None = option(None, metavar="F.json")
     """Homography that brings the thermal images into the colour camera's view."""
     threshold: float | None = None
-    """Probability from which a pixel is foreground; the model's own when left out."""
+    """Probability from which a pixel is foreground, for two classes; the model's own when left
+    out."""
     threads: int | None = None
     """Processor threads; one per usable core when left out."""
     overlays: bool = True
     """Write overlays as well as masks."""
     viewable: bool = False
-    """Write masks in black and white (0 and 255) instead of class ids."""
+    """Write masks in black and white (0 and 255), or with more than two classes in their colours,
+    instead of class ids."""
     json: bool = False
     """Print the summary as one JSON document."""
 
@@ -91,6 +95,8 @@ class Summary:
     """Folder of the overlays, None when they were not asked for."""
     mean_coverage: float
     """Part of the pixels that are foreground, 0..1, mean over the images."""
+    class_coverage: dict[str, float]
+    """Class name -> part of the pixels, 0..1, mean over the images."""
     stages: dict[str, Stage]
     """``read``, ``register`` (with a registration), ``prepare``, ``infer``, ``post``, ``write``."""
     backend: str
@@ -126,10 +132,11 @@ def run_images(
         depth: Folder or file, when the model takes depth.
         flow: Folder or file, when the model takes flow.
         registration: Homography of the thermal images, or its file.
-        threshold: Probability from which a pixel is foreground; None takes the model's.
+        threshold: Probability from which a pixel is foreground; None takes the model's.  For
+            models with two classes.
         threads: Processor threads; None takes one per usable core.
         overlays: Whether to write overlays.
-        viewable: Masks as 0 and 255 instead of class ids.
+        viewable: Masks as 0 and 255, or in the colours of more than two classes, instead of ids.
         progress: Whether to show a progress bar on standard error.
 
     Raises:
@@ -216,7 +223,8 @@ class _Job:
         self.overlays = _folder(out / "overlays") if overlays else None
         self.painter: OverlayPainter = OverlayPainter(segmenter.manifest.classes)
         self.times_ms: dict[str, list[float]] = {}
-        self.coverages: list[float] = []
+        self.coverages: list[dict[str, float]] = []
+        self.foregrounds: list[float] = []
 
     def run(self, stem: str, paths: dict[str, Path]) -> None:
         """Segment one sample and write its files."""
@@ -236,7 +244,8 @@ class _Job:
         segmented_s = time.perf_counter()
         self._write(stem, frames, result)
         written_s = time.perf_counter()
-        self.coverages.append(result.coverage)
+        self.coverages.append(result.class_coverage)
+        self.foregrounds.append(result.coverage)
         self._record(read=(read_s - start_s) * 1e3)
         if self.registration is not None:
             self._record(register=(registered_s - read_s) * 1e3)
@@ -245,9 +254,11 @@ class _Job:
     def _write(self, stem: str, frames: dict[str, Any], result: Result) -> None:
         from differseg.runtime.sinks.masks import write_png
 
-        mask = result.mask
-        if self.viewable:
-            mask = (mask != self.segmenter.manifest.classes[0].id).astype("uint8") * 255
+        mask, classes = result.mask, result.classes
+        if self.viewable and len(classes) == 2:
+            mask = (mask != classes[0].id).astype("uint8") * 255
+        elif self.viewable:
+            mask = self.painter.colored(mask)
         write_png(self.masks / f"{stem}.png", mask)
         if self.overlays is not None:
             picture = self.painter.draw(
@@ -269,10 +280,14 @@ class _Job:
             stages[stage] = Stage(round(float(p50_ms), 3), round(float(p95_ms), 3))
         backend = self.segmenter.backend
         return Summary(
-            images=len(self.coverages),
+            images=len(self.foregrounds),
             masks=str(self.masks),
             overlays=str(self.overlays) if self.overlays else None,
-            mean_coverage=round(sum(self.coverages) / len(self.coverages), 6),
+            mean_coverage=round(sum(self.foregrounds) / len(self.foregrounds), 6),
+            class_coverage={
+                name: round(sum(parts[name] for parts in self.coverages) / len(self.coverages), 6)
+                for name in self.coverages[0]
+            },
             stages=stages,
             backend=f"{backend.name}: {backend.reason}",
             warnings=self.segmenter.warnings,
@@ -310,6 +325,10 @@ def _print_summary(summary: Summary) -> None:
     console = Console(highlight=False, markup=False)
     console.print(table)
     console.print(f"{summary.images} images, foreground {summary.mean_coverage:.1%} of the pixels")
+    if len(summary.class_coverage) > 2:
+        found = sorted(summary.class_coverage.items(), key=lambda item: -item[1])
+        parts = [f"{name} {part:.1%}" for name, part in found if part >= _LEAST_SHOWN]
+        console.print(f"classes   {', '.join(parts)}", soft_wrap=True)
     console.print(f"masks     {summary.masks}", soft_wrap=True)
     if summary.overlays:
         console.print(f"overlays  {summary.overlays}", soft_wrap=True)

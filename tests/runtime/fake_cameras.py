@@ -106,6 +106,7 @@ class FakeSegmenter:
             timings_ms={"prepare": 0.1, "infer": 1000 * self._seconds, "post": 0.1},
             classes=self.manifest.classes,
             coverage=0.5,
+            class_coverage={"background": 0.5, "object": 0.5},
         )
 
 

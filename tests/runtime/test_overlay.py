@@ -111,3 +111,70 @@ def test_what_does_not_fit_is_refused() -> None:
         OverlayPainter(CLASSES, inset=0.6)
     with pytest.raises(InputError, match=r"opacity: expected 0\.\.1, got 2"):
         OverlayPainter(CLASSES, opacity=2)
+
+
+ROAD = (
+    ClassSpec(0, "unlabeled", (0, 0, 0)),
+    ClassSpec(3, "person", (64, 64, 0)),
+    ClassSpec(7, "a class with a very long name indeed", (250, 120, 110)),
+)
+
+
+def road_mask(size_hw: tuple[int, int] = (480, 640)) -> np.ndarray:
+    mask = np.zeros(size_hw, np.uint8)
+    mask[300:400, 200:300] = 3
+    mask[300:400, 300:400] = 7
+    return mask
+
+
+def test_neighbouring_classes_are_parted_by_their_outlines() -> None:
+    frame = np.full((480, 640, 3), 128, np.uint8)
+    painted = OverlayPainter(ROAD, opacity=0.5).draw(frame, road_mask())
+    assert painted[350, 250].tolist() == [64, 96, 96]
+    dark, bright = painted[350, 299].astype(int), painted[350, 300].tolist()
+    assert bright == [110, 120, 250]
+    # A dark colour's outline is lighter, and still of that hue.
+    assert dark @ (0.114, 0.587, 0.299) == pytest.approx(110, abs=1)
+    assert dark[0] < dark[1] == dark[2]
+    assert (painted[405:470] == 128).all()
+
+
+def test_the_legend_names_what_the_mask_shows_and_stays_in_the_frame() -> None:
+    frame = np.full((480, 640, 3), 128, np.uint8)
+    mask = road_mask()
+    both = OverlayPainter(ROAD).draw(frame, mask)[:200]
+    mask[mask == 7] = 0
+    one = OverlayPainter(ROAD).draw(frame, mask)[:200]
+    none = OverlayPainter(ROAD).draw(frame, np.zeros_like(mask))[:200]
+    rows = [(picture != 128).any(axis=(1, 2)).sum() for picture in (none, one, both)]
+    assert rows[0] == 0 < rows[1] < rows[2]
+    assert not (both[:, 320:] != 128).any()
+    assert (both == [110, 120, 250]).all(axis=2).any()
+    assert not (one == [110, 120, 250]).all(axis=2).any()
+    binary = OverlayPainter(CLASSES).draw(frame, (mask > 0).astype(np.uint8))[:200]
+    assert (binary == 128).all()
+
+
+def test_a_legend_of_many_classes_keeps_the_largest() -> None:
+    classes = [ClassSpec(place, f"c{place}", (place, 200, 255 - place)) for place in range(1, 101)]
+    mask = np.repeat(np.arange(240) // 3 + 1, 320).reshape(240, 320).astype(np.uint8)
+    mask[:, 160:] = 99
+    painted = OverlayPainter(classes).draw(np.zeros((240, 320, 3), np.uint8), mask)
+    swatch = [255 - 99, 200, 99]
+    assert (painted[:, :40] == swatch).all(axis=2).any()
+
+
+def test_without_a_background_every_class_is_painted() -> None:
+    classes = [ClassSpec(place, f"c{place}", (200, 50 * place, 9)) for place in range(3)]
+    painted = OverlayPainter(classes, opacity=1.0).draw(
+        np.zeros((60, 80, 3), np.uint8), np.zeros((60, 80), np.uint8)
+    )
+    assert (painted == [9, 0, 200]).all()
+
+
+def test_no_mask_paints_no_class() -> None:
+    frame = np.full((240, 320, 3), 100, np.uint8)
+    assert np.array_equal(OverlayPainter(ROAD).draw(frame, None), frame)
+    assert OverlayPainter(ROAD).colored(np.array([[0, 3]], np.uint8)).tolist() == [
+        [[0, 0, 0], [0, 64, 64]]
+    ]
