@@ -7,6 +7,7 @@ import pickletools
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,34 @@ from torch import Tensor
 
 from differseg.errors import CheckpointError
 
-_STATE_KEYS = ("model_state_dict", "model")
-"""Where published snapshots keep the state dict: DifferSeg's authors, SAM 2."""
+_STATE_KEYS = ("model_state_dict", "state_dict", "model")
+"""Where snapshots keep the state dict: DifferSeg's authors, OpenMMLab, SAM 2 and FSANet's."""
+_AVERAGE_KEYS = ("ema_state_dict", "state_dict_ema", "model_ema", "ema")
+"""Where they keep averaged weights beside it."""
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What several GPUs and torch.compile put in front of every name."""
 
 _REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+)")
 _TRUNCATED = ("header too small", "invalid header length", "not fully covered")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The weights in a file and where they were.
+
+    Attributes:
+        tensors: By name, on the CPU, without what wraps every name.
+        place: The key that held them, or "" for a bare state dict.
+        wrapper: What stood in front of every name, or "".
+        average: The key of averaged weights in the file, or "".
+        settings: The plain values that the file keeps under ``config``.
+    """
+
+    tensors: dict[str, Tensor]
+    place: str
+    wrapper: str
+    average: str
+    settings: dict[str, Any]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -29,13 +53,63 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: No file, another suffix, damaged, unsafe, or without a state dict.
     """
+    return read_snapshot(path).tensors
+
+
+def read_snapshot(path: Path, *, averaged: bool = False) -> Snapshot:
+    """Read the state dict in a file, and what the file says around it.
+
+    Args:
+        path: A ``.safetensors``, ``.pt`` or ``.pth`` file.
+        averaged: Put averaged weights in the place of those that were last trained; what is not
+            averaged, such as running statistics, stays.
+
+    Raises:
+        CheckpointError: As for :func:`read_tensors`, or ``averaged`` and the file has none.
+    """
     _check_path(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)[0]
-    content = _read_pickle(path)
+    content = _read_safetensors(path)[0] if path.suffix == ".safetensors" else _read_pickle(path)
+    whole, places = content, []
     for key in _STATE_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
+            places.append(key)
+    tensors, wrapper = _unwrapped(_checked(path, content))
+    around = whole if places else {}
+    average = next((key for key in _AVERAGE_KEYS if isinstance(around.get(key), Mapping)), "")
+    if averaged:
+        if not average:
+            raise CheckpointError(f"checkpoint {path}: holds no averaged weights")
+        better = _unwrapped(_checked(path, around[average]))[0]
+        strange = next((key for key in better if key not in tensors), None)
+        if strange is not None:
+            raise CheckpointError(
+                f"checkpoint {path}: averaged weight '{strange}' is none of the network's"
+            )
+        tensors.update(better)
+    settings = around.get("config")
+    return Snapshot(
+        tensors,
+        place=".".join(places),
+        wrapper=wrapper,
+        average=average,
+        settings=dict(settings) if isinstance(settings, Mapping) else {},
+    )
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors without the prefixes that all their names share, and these prefixes."""
+    wrapper = ""
+    while True:
+        found = next((w for w in _WRAPPERS if all(key.startswith(w) for key in tensors)), None)
+        if found is None:
+            return tensors, wrapper
+        tensors = {key.removeprefix(found): value for key, value in tensors.items()}
+        wrapper += found
+
+
+def _checked(path: Path, content: Any) -> dict[str, Tensor]:
+    """Return a state dict whose entries are dense tensors with names, or say what is wrong."""
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f"checkpoint {path}: expected a state dict, got {_describe(content)}")
     for key, value in content.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from differseg.authors_names import (
-    differseg_name,
-    fsanet_name,
-    rgbt_fusion_name,
-    sam2_name,
-    segnext_name,
-)
+from differseg.authors_names import sam2_name
 from differseg.checkpoint_files import metadata_of, read_tensors
 from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
@@ -34,6 +28,7 @@ from differseg.models.base import SegmentationModel
 from differseg.models.registry import create_model
 from differseg.models.system import shipped_weights
 from differseg.provenance import TrainingRecord
+from differseg.published_weights import translate
 from differseg.schema import from_plain, parse_json, to_plain
 
 __all__ = [
@@ -47,14 +42,6 @@ __all__ = [
 
 SCHEMA = 1
 METADATA_KEY = "differseg"
-
-_PUBLISHED_NAMES: dict[str, Callable[[str], str]] = {
-    "differseg": differseg_name,
-    "fsanet": fsanet_name,
-    "rgbt_fusion": rgbt_fusion_name,
-    "segnext": segnext_name,
-}
-"""For each system, its authors' name of one of our keys."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +110,7 @@ def load_checkpoint(path: str | Path, model: SegmentationModel | None = None) ->
 
     Args:
         path: A ``.safetensors`` file, or a ``.pt`` or ``.pth`` file with a state dict, bare or
-            under ``model_state_dict``; the names may be ours or the authors'.
+            in a training snapshot; the names may be ours or the authors'.
         model: The network to fill; None builds the one that the file names.
 
     Returns:
@@ -144,11 +131,9 @@ def load_checkpoint(path: str | Path, model: SegmentationModel | None = None) ->
             f"checkpoint {path}: holds '{info.model}' for task '{info.config['task']}', the model "
             f"'{spec.name}' is for task '{spec.task}'"
         )
-    if info is None and spec.system in _PUBLISHED_NAMES:
-        published = _PUBLISHED_NAMES[spec.system]
-        ours = {published(key): key for key in own}
-        tensors = {ours.get(key, key): value for key, value in tensors.items()}
-    _check_fit(path, tensors, own, spec.name, info)
+    if info is None:
+        tensors = translate(path, spec.system, tensors, own).tensors
+    check_fit(path, tensors, own, spec.name, info)
     model.load_state_dict(tensors, strict=True)
     return model
 
@@ -171,7 +156,7 @@ def load_sam2_trunk(path: str | Path, trunk: nn.Module) -> None:
         for key, value in read_tensors(path).items()
         if key.startswith(prefix)
     }
-    _check_fit(path, tensors, own, "Hiera trunk", None)
+    check_fit(path, tensors, own, "Hiera trunk", None)
     trunk.load_state_dict(tensors, strict=False)
 
 
@@ -208,14 +193,25 @@ def _model_of(path: Path, info: CheckpointInfo | None) -> SegmentationModel:
         raise CheckpointError(f"checkpoint {path}: {error}") from None
 
 
-def _check_fit(
+def check_fit(
     path: Path,
     tensors: Mapping[str, Tensor],
     own: Mapping[str, Tensor],
     name: str,
     info: CheckpointInfo | None,
 ) -> None:
-    """Compare names, shapes and kinds of numbers; raise one line that says how the file differs."""
+    """Compare names, shapes and kinds of numbers of a file's tensors with a network's own.
+
+    Args:
+        path: Of the file, for messages.
+        tensors: What the file holds, under our names.
+        own: The network's state dict.
+        name: Of the network.
+        info: What the file says of itself.
+
+    Raises:
+        CheckpointError: One line that says how the file differs.
+    """
     said = "" if info is None else f"; the file says it is '{info.model}'"
     missing = _first(key for key in own if key not in tensors)
     unexpected = _first(key for key in tensors if key not in own)

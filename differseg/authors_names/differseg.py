@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from differseg.errors import CheckpointError
 
 _TRUNK = (
     (re.compile(r"^position\.coarse$"), "pos_embed"),
@@ -54,3 +58,63 @@ def _trunk_name(name: str) -> str:
     for pattern, theirs in _TRUNK:
         name = pattern.sub(theirs, name)
     return name
+
+
+_TRUNKS = {
+    (144, 48): "hiera_l",
+    (112, 24): "hiera_b_plus",
+    (96, 16): "hiera_s",
+    (96, 12): "hiera_t",
+}
+_BLOCK = re.compile(r"^encoder\.blocks\.(\d+)\.block\.norm1\.weight$")
+_ADAPTER_SIGNS = {"prompt_learn": "linear", "low_freq_adapter": "fft"}
+
+
+def detect(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
+    """Recognise the settings of a published state dict from its names and shapes.
+
+    Args:
+        shapes: The publisher's name of every tensor, with its shape.
+
+    Returns:
+        Settings for ``create_model("differseg", **settings)``: trunk, adapter, decoder widths,
+        and the task where there is one stream.  Of two streams no tensor says whether the second
+        is depth, thermal or flow: ``task`` is then left out.  None for another system's weights.
+
+    Raises:
+        CheckpointError: The authors' network with a trunk, adapter or decoder of no known kind.
+    """
+    if (
+        "encoder.pos_embed" not in shapes
+        or "freq_decoder.freq_balancer.weight_predictor.0.weight" not in shapes
+    ):
+        return None
+    blocks = sum(1 for key in shapes if _BLOCK.match(key))
+    width = tuple(shapes["encoder.pos_embed"])[1:2]
+    trunk = _TRUNKS.get((*width, blocks))  # type: ignore[arg-type]
+    if trunk is None:
+        raise CheckpointError(
+            f"differseg weights with {blocks} trunk blocks of first width {list(width)}: expected "
+            "SAM 2's Hiera, 12 (tiny), 16 (small), 24 (base plus) or 48 (large) blocks"
+        )
+    adapters = [kind for sign, kind in _ADAPTER_SIGNS.items() if _has_adapter(shapes, sign)]
+    if len(adapters) != 1:
+        found = " and ".join(adapters) or "none"
+        raise CheckpointError(
+            f"differseg weights with adapters {found}: expected 'prompt_learn' or "
+            "'low_freq_adapter' in front of every trunk block"
+        )
+    rows = [tuple(shapes.get(f"rfb{level}.conv_res.conv.weight", ()))[:1] for level in (1, 2, 3, 4)]
+    if not all(rows):
+        raise CheckpointError("differseg weights: an 'rfbN.conv_res.conv.weight' is missing")
+    settings: dict[str, Any] = {
+        "backbone": trunk,
+        "adapter": adapters[0],
+        "widths": tuple(row[0] for row in rows),
+    }
+    two_streams = any(key.startswith("dpf1.") for key in shapes)
+    return settings if two_streams else {"task": "rgb", **settings}
+
+
+def _has_adapter(shapes: Mapping[str, Sequence[int]], sign: str) -> bool:
+    return f"encoder.blocks.0.{sign}.0.weight" in shapes

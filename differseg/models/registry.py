@@ -41,19 +41,31 @@ def create_model(name: str, /, **config: Any) -> SegmentationModel:
         InputError: Unknown name, unknown key (nearest match named) or a value out of range.
         MissingComponentError: A package that the network needs is not installed.
     """
-    systems = {system.name: system for system in SYSTEMS}
-    if name in _MODELS:
-        system, info = _MODELS[name]
-        config = {**info.config, **config}
-    elif name in systems:
-        system = systems[name]
-    else:
-        near = difflib.get_close_matches(name, [*systems, *_MODELS], n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "'differseg models' lists them"
-        raise InputError(f"create_model: there is no model '{name}'; {hint}")
+    system, named = find_model(name)
+    config = {**named, **config}
     spec, settings = system.resolve(name, settings_of(name, system.config, config))
     # Here, not at the top: listing needs no torch.
     with naming_the_extra("create_model"):
         module = importlib.import_module(f"differseg.models.{system.name}")
     network: SegmentationModel = module.build(spec, settings)
     return network
+
+
+def find_model(name: str) -> tuple[System, dict[str, Any]]:
+    """Return the system of a name, and the settings that the name stands for.
+
+    Args:
+        name: A named configuration, or a system, whose name stands for no setting.
+
+    Raises:
+        InputError: There is no such name; the nearest one is named.
+    """
+    systems = {system.name: system for system in SYSTEMS}
+    if name in _MODELS:
+        system, info = _MODELS[name]
+        return system, info.config
+    if name in systems:
+        return systems[name], {}
+    near = difflib.get_close_matches(name, [*systems, *_MODELS], n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "'differseg models' lists them"
+    raise InputError(f"create_model: there is no model '{name}'; {hint}")
