@@ -18,6 +18,7 @@ from differseg.models.base import Output, SegmentationModel, checked_inputs
 from differseg.models.configs.fsanet import FsanetConfig
 from differseg.models.spec import ModelSpec
 from differseg.modules.encoder_fusion import EncoderFusion
+from differseg.modules.heads import SegmentationHead
 from differseg.modules.high_pass_image import GreyHighPassImage, HighPassImage
 from differseg.modules.scale_fusion import CollaborativeScaleFusion, Widths
 from differseg.modules.selective_fusion import SelectiveFusion
@@ -33,7 +34,10 @@ class FSANet(SegmentationModel):
         frequency_trunk: Encoder of the one-channel high-pass image, with ``channels``.
         high_pass: Makes that image, ``(N, 3, H, W)`` to ``(N, 1, H, W)``.
         width: Of the decoder, a multiple of 4.
-        keep_unused: Hold the authors' uncalled decoder weights too.
+        head: Features ``(N, width, h, w)`` and a size in pixels to logits of that size; one head
+            for every level.
+        squeeze: Width of a level over that of its channel gate's bottleneck.
+        keep_unused_norm: Hold the authors' uncalled normalisation too.
     """
 
     def __init__(
@@ -43,8 +47,10 @@ class FSANet(SegmentationModel):
         frequency_trunk: nn.Module,
         high_pass: nn.Module,
         width: int,
+        head: nn.Module,
         *,
-        keep_unused: bool,
+        squeeze: int,
+        keep_unused_norm: bool,
     ) -> None:
         super().__init__(spec)
         channels = cast("Widths", trunk.channels)
@@ -52,13 +58,13 @@ class FSANet(SegmentationModel):
         self.high_pass = high_pass
         self.frequency_backbone = frequency_trunk
         self.fusions = nn.ModuleList(
-            EncoderFusion(second, c)
+            EncoderFusion(second, c, squeeze=squeeze)
             for second, c in zip(cast("Widths", frequency_trunk.channels), channels, strict=True)
         )
         self.scales = CollaborativeScaleFusion(channels)
         self.contexts = nn.ModuleList(StripContext(c, width) for c in self.scales.out_channels)
-        self.selection = SelectiveFusion(width, keep_unused_norm=keep_unused)
-        self.head = SharedHead(width, unused_layers=3 if keep_unused else 0)
+        self.selection = SelectiveFusion(width, keep_unused_norm=keep_unused_norm)
+        self.head = head
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Output:
         """Segment one batch.
@@ -104,31 +110,45 @@ class FSANet(SegmentationModel):
         return decoded
 
 
-class SharedHead(nn.Module):
-    """Decoder features into logits of the image's size; one head for every level.
-
-    Bilinear enlargement by 2, two 3x3 convolutions without activation, bilinear enlargement.
+class TwoStepHead(nn.Module):
+    """The authors' head: enlarged by 2, two 3x3 convolutions without activation, enlarged again.
 
     Args:
         channels: Width of the features.
-        unused_layers: Convolutions that no forward pass calls but published checkpoints contain.
 
     Shapes: ``(N, channels, h, w)`` float to ``(N, 1, *size_hw)``.
     """
 
-    def __init__(self, channels: int, *, unused_layers: int = 0) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.refine = nn.Conv2d(channels, channels, 3, padding=1)
         self.logit = nn.Conv2d(channels, 1, 3, padding=1)
-        if unused_layers:
-            self.unused = nn.ModuleList(
-                nn.Conv2d(channels, channels, 3, padding=1) for _ in range(unused_layers)
-            )
+        # No forward pass calls these; published checkpoints contain them.
+        self.unused = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(3))
 
     def forward(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Map ``(N, channels, h, w)`` to logits ``(N, 1, *size_hw)``."""
         x = _resized(x, (2 * x.shape[-2], 2 * x.shape[-1]))  # (N, channels, 2h, 2w)
         return _resized(self.logit(self.refine(x)), size_hw)  # (N, 1, H, W)
+
+
+class SubpixelHead(nn.Module):
+    """A head for edge devices: 16 logits from every pixel of stride 4, side outputs enlarged.
+
+    Args:
+        channels: Width of the features.
+
+    Shapes: ``(N, channels, h, w)`` float to ``(N, 1, *size_hw)``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.predict = SegmentationHead(channels, scale=4)
+
+    def forward(self, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """Map ``(N, channels, h, w)`` to logits ``(N, 1, *size_hw)``."""
+        logits = self.predict(x)  # (N, 1, 4h, 4w)
+        return logits if logits.shape[-2:] == size_hw else _resized(logits, size_hw)
 
 
 def _resized(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
@@ -143,9 +163,20 @@ def build(spec: ModelSpec, config: FsanetConfig) -> FSANet:
             EdgeTrunk(),
             EdgeTrunk((1,), stem_width=8, channels=(16, 24, 32, 48), depths=(1, 1, 1, 1)),
             GreyHighPassImage(),
-            width=16,
-            keep_unused=False,
+            16,
+            SubpixelHead(16),
+            squeeze=4,  # 16 would leave the finest gate one number, dead for half of all weights
+            keep_unused_norm=False,
         )
     frequency_trunk = ResNet50(1)
     nn.init.normal_(frequency_trunk.conv1.weight)  # as published; the others wait for ImageNet's
-    return FSANet(spec, PvtV2(), frequency_trunk, HighPassImage(), width=64, keep_unused=True)
+    return FSANet(
+        spec,
+        PvtV2(),
+        frequency_trunk,
+        HighPassImage(),
+        64,
+        TwoStepHead(64),
+        squeeze=16,
+        keep_unused_norm=True,
+    )

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from differseg.modules.conv import ConvBn
-from differseg.modules.strip_context import joined
 
 
 class SelectiveFusion(nn.Module):
@@ -37,33 +36,12 @@ class SelectiveFusion(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Blend ``(N, C, H, W)`` with ``(N, C, H/2, W/2)``; returns ``(N, C, H, W)``."""
-        coarse, both = _on_one_grid(fine, coarse)
+        size_hw = (fine.shape[-2], fine.shape[-1])
+        coarse = F.interpolate(coarse, size=size_hw, mode="bilinear", align_corners=False)
+        both = torch.cat((fine, coarse), dim=1)  # (N, 2C, H, W)
         mixed = self.mix(F.relu(self.value(both)) * torch.sigmoid(self.gate(both)))  # (N, C, H, W)
         share = self.attention(mixed)  # (N, C, H, W)
         return fine * share + coarse * (1 - share)
-
-    def for_export(self, size_hw: tuple[int, int]) -> JoinedSelectiveFusion:
-        """Return the same function with value and gate from one convolution."""
-        return JoinedSelectiveFusion(self)
-
-
-class JoinedSelectiveFusion(nn.Module):
-    """A :class:`SelectiveFusion` that reads the two maps once, and blends with one product.
-
-    Shapes: as :class:`SelectiveFusion`.
-    """
-
-    def __init__(self, source: SelectiveFusion) -> None:
-        super().__init__()
-        self.value_and_gate = joined([source.value, source.gate])
-        self.mix, self.attention = source.mix, source.attention
-
-    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Blend ``(N, C, H, W)`` with ``(N, C, H/2, W/2)``; returns ``(N, C, H, W)``."""
-        coarse, both = _on_one_grid(fine, coarse)
-        value, gate = self.value_and_gate(both).chunk(2, dim=1)  # (N, 2C, H, W) each
-        share = self.attention(self.mix(F.relu(value) * torch.sigmoid(gate)))  # (N, C, H, W)
-        return coarse + share * (fine - coarse)
 
 
 class BlendWeights(nn.Module):
@@ -87,13 +65,6 @@ class BlendWeights(nn.Module):
         """Return weights ``(N, C, H, W)``."""
         whole = self.pooled(x.mean(dim=(2, 3), keepdim=True))  # (N, C, 1, 1)
         return torch.sigmoid(torch.sigmoid(self.pixel(x)) * (self.local(x) + whole))
-
-
-def _on_one_grid(fine: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the enlarged coarse map, and both maps as one of (N, 2C, H, W)."""
-    size_hw = (fine.shape[-2], fine.shape[-1])
-    coarse = F.interpolate(coarse, size=size_hw, mode="bilinear", align_corners=False)
-    return coarse, torch.cat((fine, coarse), dim=1)
 
 
 def _bottleneck(channels: int, hidden: int) -> nn.Sequential:
