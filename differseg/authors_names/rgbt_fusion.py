@@ -39,8 +39,8 @@ _DECODER_UNITS = (
     (r"top_down\.(\d)", r"td_convs.\1", 0),
     (r"halvings\.(\d)", r"bu_convs.\1", 0),
     (r"bottom_up\.(\d)", r"bu_merge_convs.\1", 0),
-    (r"join", "agg_conv", 0),
-    (r"blend", "agg_conv", 3),
+    (r"join\.mix", "agg_conv", 0),
+    (r"join\.blend", "agg_conv", 3),
     (r"head\.features", "seg_head", 0),
     (r"aux_head\.features", "aux_head", 0),
 )

@@ -37,6 +37,7 @@ class RgbtFusion(SegmentationModel):
         semantic_fusion: Fuse the two coarse levels by :class:`SemanticFusion`; otherwise by
             :class:`FrequencyFusion` as well.
         deep_supervision: Give each decoder level a side output in training.
+        light_join: Join the decoder's levels at a small part of the cost.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class RgbtFusion(SegmentationModel):
         *,
         semantic_fusion: bool,
         deep_supervision: bool,
+        light_join: bool,
     ) -> None:
         super().__init__(spec)
         self.rgb_encoder, self.thermal_encoder = trunks
@@ -55,7 +57,11 @@ class RgbtFusion(SegmentationModel):
         kinds = (FrequencyFusion, FrequencyFusion, coarse, coarse)
         self.fusions = nn.ModuleList(kind(c) for kind, c in zip(kinds, channels, strict=True))
         self.decoder = PanetDecoder(
-            channels, decoder_width, len(spec.classes), deep_supervision=deep_supervision
+            channels,
+            decoder_width,
+            len(spec.classes),
+            deep_supervision=deep_supervision,
+            light_join=light_join,
         )
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Output:
@@ -125,4 +131,5 @@ def build(spec: ModelSpec, config: RgbtFusionConfig) -> RgbtFusion:
         width,
         semantic_fusion=config.semantic_fusion,
         deep_supervision=config.deep_supervision,
+        light_join=config.backbone == "edge",
     )

@@ -29,13 +29,20 @@ class PanetDecoder(nn.Module):
         width: Width of all levels inside.
         outputs: Number of logits per pixel.
         deep_supervision: Have one more linear side output for each of the four levels.
+        light_join: Join the levels by :class:`CascadeJoin` instead of :class:`DenseJoin`.
 
     Shapes: four levels ``(N, in_channels[k], H_k, W_k)`` float to logits
     ``(N, outputs, H_0, W_0)``.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], width: int, outputs: int, *, deep_supervision: bool
+        self,
+        in_channels: Sequence[int],
+        width: int,
+        outputs: int,
+        *,
+        deep_supervision: bool,
+        light_join: bool = False,
     ) -> None:
         super().__init__()
         wide = (3, 3)
@@ -44,8 +51,7 @@ class PanetDecoder(nn.Module):
         self.halvings = nn.ModuleList(ConvBn(width, width, wide, stride=2) for _ in range(3))
         self.bottom_up = nn.ModuleList(ConvBn(2 * width, width, wide) for _ in range(3))
         self.context = PooledGate(in_channels[-1], width, width, bias=True)
-        self.join = ConvBn(4 * width, 2 * width, wide)
-        self.blend = ConvBn(2 * width, width, wide)
+        self.join = CascadeJoin(width) if light_join else DenseJoin(width)
         self.head = LogitHead(width, width, outputs, dropout=0.1)
         self.aux_head = LogitHead(width, width // 2, outputs)
         deep = 4 if deep_supervision else 0
@@ -83,9 +89,55 @@ class PanetDecoder(nn.Module):
 
     def _main(self, paths: Sequence[Tensor], coarsest: Tensor) -> Tensor:
         weights = 0.5 + 0.5 * self.context(coarsest)  # (N, width, 1, 1)
-        stack = [resized(path * weights, paths[0]) for path in paths]
-        x = F.relu(self.join(torch.cat(stack, dim=1)))  # (N, 2 * width, H_0, W_0)
-        return self.head(F.relu(self.blend(x)))
+        return self.head(self.join([path * weights for path in paths]))
+
+
+class DenseJoin(nn.Module):
+    """All levels side by side on the finest grid, then two 3x3 convolutions.
+
+    Args:
+        width: Width of each of the four levels and of the result.
+
+    Shapes: four levels ``(N, width, H_k, W_k)`` float, finest first, to ``(N, width, H_0, W_0)``,
+    >= 0.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = ConvBn(4 * width, 2 * width, (3, 3))
+        self.blend = ConvBn(2 * width, width, (3, 3))
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the four levels to ``(N, width, H_0, W_0)``."""
+        stack = torch.cat([resized(level, levels[0]) for level in levels], dim=1)
+        x = F.relu(self.mix(stack))  # (N, 2 * width, H_0, W_0)
+        return F.relu(self.blend(x))
+
+
+class CascadeJoin(nn.Module):
+    """The levels added up from coarse to fine, each through its own 1x1, then one 3x3.
+
+    A 1x1 convolution gives the same before a resize as behind it, so it works where the map is
+    small; with it most of the dense join's cost, two thirds of a small decoder, is gone.
+
+    Args:
+        width: Width of each of the four levels and of the result.
+
+    Shapes: as for :class:`DenseJoin`.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.ModuleList(ConvBn(width, width) for _ in range(4))
+        self.blend = ConvBn(width, width, (3, 3))
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the four levels to ``(N, width, H_0, W_0)``."""
+        total = self.mix[3](levels[3])
+        for index in (2, 1, 0):
+            level = self.mix[index](levels[index])
+            total = level + resized(total, level)  # (N, width, H_index, W_index)
+        return F.relu(self.blend(F.relu(total)))
 
 
 class LogitHead(nn.Module):

@@ -52,7 +52,7 @@ def nano():
         ("fusions.3.cross_gate.reduce.weight", "fusion_stage4.cross_gate.1.weight"),
         ("decoder.bottom_up.2.bn.weight", "decoder.bu_merge_convs.2.1.weight"),
         ("decoder.context.expand.bias", "decoder.global_context.3.bias"),
-        ("decoder.blend.conv.weight", "decoder.agg_conv.3.weight"),
+        ("decoder.join.blend.conv.weight", "decoder.agg_conv.3.weight"),
         ("decoder.head.logits.bias", "decoder.seg_head.4.bias"),
         ("decoder.aux_head.features.bn.bias", "decoder.aux_head.1.bias"),
         ("decoder.deep_heads.3.weight", "decoder.deep_heads.3.weight"),

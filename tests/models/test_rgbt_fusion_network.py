@@ -66,7 +66,7 @@ def test_grids_of_the_specification(dataset, grids):
     for part in ("fusions", "decoder.laterals", "decoder.halvings", "decoder.bottom_up"):
         for index, module in enumerate(model.get_submodule(part)):
             module.register_forward_hook(watch((part, index)))
-    for part in ("join", "blend", "head"):
+    for part in ("join.mix", "join.blend", "head"):
         model.decoder.get_submodule(part).register_forward_hook(watch(part))
     model(*meta_inputs(model.spec.size_hw))
     widths = (80, 160, 320, 640)
@@ -77,7 +77,7 @@ def test_grids_of_the_specification(dataset, grids):
         assert shapes["decoder.bottom_up", index] == (80, *grid)
     # 45 rows halve to 23; the pyramid has 22.
     assert shapes["decoder.halvings", 2] == (80, 15 if dataset == "mfnet" else 23, grids[3][1])
-    assert shapes["join"] == (160, *grids[0])
+    assert shapes["join.mix"] == (160, *grids[0])
     assert shapes["head"] == (9 if dataset == "mfnet" else 5, *grids[0])
 
 
@@ -244,3 +244,43 @@ def test_shorter_blocks_are_the_same_function(name):
             torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-10)
     assert "grn" in str(trunk)
     assert "grn" not in str(short)
+
+
+def four_scenes(size_hw):
+    """Blocks of classes, warm ones and coloured ones, with what each camera sees of them."""
+    generator = torch.Generator().manual_seed(3)
+    height, width = size_hw
+    labels = torch.zeros(4, height, width, dtype=torch.long)
+    for image in range(4):
+        for _ in range(4):
+            row = int(torch.randint(0, height - 24, (1,), generator=generator))
+            column = int(torch.randint(0, width - 24, (1,), generator=generator))
+            kind = int(torch.randint(1, 9, (1,), generator=generator))
+            labels[image, row : row + 24, column : column + 24] = kind
+    colors = torch.randn(9, 4, generator=generator)
+    seen = colors[labels].permute(0, 3, 1, 2)  # (4, 4, H, W)
+    seen = seen + 0.1 * torch.randn(seen.shape, generator=generator)
+    return seen[:, :3], seen[:, 3:], labels
+
+
+def test_four_scenes_are_learned_by_heart_and_the_result_exports(tmp_path):
+    torch.manual_seed(0)
+    model = create_model("rgbt-fusion-edge").train()
+    rgb, thermal, labels = four_scenes((64, 96))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    losses = []
+    for _ in range(50):
+        outputs = model(rgb, thermal)
+        main = nn.functional.cross_entropy(outputs["logits"], labels)
+        side = sum(nn.functional.cross_entropy(x, labels) for x in outputs["aux"])
+        optimizer.zero_grad()
+        (main + 0.1 * side).backward()
+        optimizer.step()
+        losses.append(main.item())
+    assert losses[-1] < losses[0] / 10, losses[::10]
+    lowered = Logits(lowered_for_export(model, (64, 96)))
+    inputs = {"rgb": rgb[:1], "thermal": thermal[:1]}
+    result = export_onnx(lowered, inputs, tmp_path / "f.onnx", output_names=["logits"])
+    with torch.no_grad():
+        largest = float(lowered(*inputs.values()).abs().max())
+    assert result.max_error <= 1e-5 * largest

@@ -5,7 +5,7 @@ import torch
 from literal_layers import conv, noise, norm, randomise
 from torch.nn import functional as F
 
-from differseg.modules.panet_decoder import PanetDecoder
+from differseg.modules.panet_decoder import CascadeJoin, PanetDecoder
 
 WIDTHS = (4, 6, 8, 10)
 
@@ -32,7 +32,7 @@ def written_out(s, levels):
     c = F.relu(conv(s, "context.reduce", F.adaptive_avg_pool2d(levels[3], 1)))
     c = 0.5 + 0.5 * torch.sigmoid(conv(s, "context.expand", c))
     x = torch.cat([to(b * c, up[0]) for b in up], 1)
-    x = unit(s, "blend", unit(s, "join", x, padding=1), padding=1)
+    x = unit(s, "join.blend", unit(s, "join.mix", x, padding=1), padding=1)
     logits = conv(s, "head.logits", unit(s, "head.features", x, padding=1))
     aux = conv(s, "aux_head.logits", unit(s, "aux_head.features", up[2], padding=1))
     return [logits, aux, *(conv(s, f"deep_heads.{i}", b) for i, b in enumerate(up))]
@@ -57,3 +57,16 @@ def test_deep_heads_are_optional_and_dropout_is_for_training():
     decoder.head.train()
     torch.manual_seed(0)
     assert not torch.equal(decoder(levels), decoder(levels))
+
+
+def test_light_join_equals_one_1x1_over_levels_resized_step_by_step():
+    join = CascadeJoin(4)
+    s = randomise(join)
+    levels = [noise(1, 4, h, h + 1, seed=h) for h in (21, 10, 5, 2)]
+    mixed = [norm(s, f"mix.{i}.bn", conv(s, f"mix.{i}.conv", x)) for i, x in enumerate(levels)]
+    for i, x in enumerate(mixed):
+        for j in range(i - 1, -1, -1):
+            x = to(x, levels[j])
+        mixed[i] = x
+    expected = unit(s, "blend", F.relu(sum(mixed)), padding=1)
+    torch.testing.assert_close(join(levels), expected)
