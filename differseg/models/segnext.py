@@ -6,19 +6,18 @@ for the two variants.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from differseg.backbones.mscan import MSCAN
 from differseg.models.base import Output, SegmentationModel, checked_inputs
-from differseg.models.configs.segnext import GROUPS, NORM_GROUPS, WIDTHS, SegNeXtConfig
+from differseg.models.configs.segnext import GROUPS, WIDTHS, SegNeXtConfig, Widths
 from differseg.models.spec import ModelSpec
 from differseg.modules.dsconv_fusion import DSConvFusion
 from differseg.modules.dwt_fusion import DWTFusion
 from differseg.modules.freqfusion import FreqFusion
+from differseg.modules.resizing import OutputUpsampling
 from differseg.modules.segnext_head import SegNeXtHead
 
 _FUSIONS: dict[str, type[FreqFusion]] = {
@@ -41,6 +40,7 @@ class SegNeXt(SegmentationModel):
         super().__init__(spec)
         self.backbone = backbone
         self.decode_head = decode_head
+        self.upsampling = OutputUpsampling(spec.logit_channels, scale=8)
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Output:
         """Segment one batch.
@@ -59,41 +59,40 @@ class SegNeXt(SegmentationModel):
         checked_inputs(self.spec, rgb, second)
         levels = self.backbone(rgb)  # 4 x (N, C_k, H/2**(k+2), W/2**(k+2))
         logits = self.decode_head(levels[1:])  # (N, K, H/8, W/8)
-        size_hw = tuple(rgb.shape[-2:])
-        logits = F.interpolate(logits, size=size_hw, mode="bilinear", align_corners=False)
+        logits = self.upsampling(logits)  # (N, K, H, W)
         return {"logits": logits, "aux": []} if self.training else {"logits": logits}
 
 
 def build(spec: ModelSpec, config: SegNeXtConfig) -> SegNeXt:
     """Build the network of a complete configuration."""
-    widths, classes = WIDTHS[config.backbone], len(spec.classes)
+    widths = WIDTHS[config.backbone]
     backbone = MSCAN(widths.channels, depths=widths.depths, mlp_ratios=widths.mlp_ratios)
     head = SegNeXtHead(
         widths.channels[1:],
-        _fusion(config, widths.compression),
+        _fusion_steps(config, widths),
         width=widths.head_width,
-        classes=1 if classes == 2 else classes,
+        classes=spec.logit_channels,
         join_groups=GROUPS,
-        rank=widths.rank,
-        norm_groups=NORM_GROUPS,
+        norm_groups=widths.head_width // 8,
     )
     return SegNeXt(spec, backbone, head)
 
 
-def _fusion(config: SegNeXtConfig, compression: int) -> Callable[[int, int], nn.Module]:
-    """Return what builds one fusion step from the widths of the fine and the coarse map."""
+def _fusion_steps(config: SegNeXtConfig, widths: Widths) -> list[nn.Module]:
+    """Return the steps from the coarsest level to the finest."""
     kind = _FUSIONS[config.fusion]
     options: dict[str, Any] = {"attention": config.attention} if kind is DWTFusion else {}
-
-    def step(fine: int, coarse: int) -> nn.Module:
-        return kind(
+    joined, steps = widths.channels[3], []
+    for fine, compressed in zip(widths.channels[2:0:-1], widths.compressed_channels, strict=True):
+        step = kind(
             fine,
-            coarse,
-            compressed_channels=(fine + coarse) // compression,
+            joined,
+            compressed_channels=compressed,
             hamming=False,
             sampler_groups=GROUPS,
             direction=config.direction,
             **options,
         )
-
-    return step
+        steps.append(step)
+        joined += fine
+    return steps

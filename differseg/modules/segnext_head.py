@@ -6,7 +6,7 @@ of its levels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,8 @@ class SegNeXtHead(nn.Module):
 
     Args:
         channels: Widths of the levels, finest first.
-        fusion: Builds one step: takes the widths of the fine level and of what is fused so far
-            and returns a module from both maps to both at the fine size.
+        fusions: The steps, coarse to fine: modules that take a fine level and all that is joined
+            so far, and return both at the fine size with their widths kept.
         width: Width of the decoder; a multiple of ``norm_groups``.
         classes: Channels of the logits.
         join_groups: Blocks in which both results of a step are interleaved, so that every block
@@ -39,7 +39,7 @@ class SegNeXtHead(nn.Module):
     def __init__(
         self,
         channels: Sequence[int],
-        fusion: Callable[[int, int], nn.Module],
+        fusions: Sequence[nn.Module],
         *,
         width: int = 256,
         classes: int,
@@ -49,12 +49,8 @@ class SegNeXtHead(nn.Module):
     ) -> None:
         super().__init__()
         self.join_groups = join_groups
-        self.freqfusions = nn.ModuleList()
-        joined, *finer = reversed(channels)
-        for level in finer:
-            self.freqfusions.append(fusion(level, joined))
-            joined += level
-        self.squeeze = ConvGroupNorm(joined, width, norm_groups)
+        self.freqfusions = nn.ModuleList(fusions)
+        self.squeeze = ConvGroupNorm(sum(channels), width, norm_groups)
         self.hamburger = Hamburger(width, rank=rank, norm_groups=norm_groups)
         self.align = ConvGroupNorm(width, width, norm_groups)
         self.dropout = nn.Dropout2d(DROPOUT)

@@ -47,33 +47,41 @@ class SegNeXtConfig:
 class Widths:
     """What a backbone setting stands for.
 
-    ``channels``, ``depths`` and ``mlp_ratios`` are MSCAN's; ``head_width`` is the decoder's, in
-    ``norm_groups`` groups; ``compression`` is the number of channels of both levels of a fusion
-    step for one of its generators'; ``rank`` is the Hamburger's.
+    ``channels``, ``depths`` and ``mlp_ratios`` are MSCAN's; ``compressed_channels`` are those of
+    the two fusion steps, coarse to fine; ``head_width`` is the decoder's behind them.
     """
 
     channels: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
     mlp_ratios: tuple[int, int, int, int]
+    compressed_channels: tuple[int, int]
     head_width: int
-    compression: int
-    rank: int
     size_hw: tuple[int, int]
     classes: str
 
 
 WIDTHS: dict[Backbone, Widths] = {
     "tiny": Widths(
-        (32, 64, 160, 256), (3, 3, 5, 2), (8, 8, 4, 4), 256, 4, 16, (512, 512), "ade20k"
+        channels=(32, 64, 160, 256),
+        depths=(3, 3, 5, 2),
+        mlp_ratios=(8, 8, 4, 4),
+        compressed_channels=(104, 120),
+        head_width=256,
+        size_hw=(512, 512),
+        classes="ade20k",
     ),
     "edge": Widths(
-        (32, 64, 128, 160), (2, 2, 3, 2), (4, 4, 4, 4), 128, 6, 16, (480, 640), "binary"
+        channels=(32, 48, 96, 128),
+        depths=(2, 2, 3, 2),
+        mlp_ratios=(4, 4, 4, 4),
+        compressed_channels=(32, 32),
+        head_width=96,
+        size_hw=(480, 640),
+        classes="binary",
     ),
 }
 GROUPS = 4
 """Groups of channels that the sampler moves apart, and in which fused levels are interleaved."""
-NORM_GROUPS = 32
-"""Groups of the decoder's group normalisations."""
 
 
 def _entry(
@@ -93,6 +101,18 @@ def _entry(
 
 
 _MODELS = (
+    _entry(
+        "segnext-freqfusion-edge",
+        "FreqFusion on edge devices",
+        "edge",
+        "freqfusion",
+        1_145_141,
+        2.24,
+    ),
+    _entry("segnext-dwt-ff-edge", "DWT-FF on edge devices", "edge", "dwt-ff", 1_160_711, 2.28),
+    _entry(
+        "segnext-dsconv-ff-edge", "DSConv-FF on edge devices", "edge", "dsconv-ff", 1_129_013, 2.18
+    ),
     _entry(
         "segnext-freqfusion",
         "the authors' FreqFusion network",
