@@ -19,17 +19,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from differseg.class_metrics import ClassScores
 from differseg.data.folder import FolderDataset
 from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.errors import InputError
-from differseg.metrics import BOUNDARY_TOLERANCE_PX, ImageScores, SegmentationMetrics
+from differseg.metrics import BOUNDARY_TOLERANCE_PX, ImageScores
 from differseg.options import option, parse
-from differseg.pictures import Comparison, comparison_grid, write_picture
+from differseg.pictures import write_picture
 from differseg.predictors import Predictor, open_predictor
 from differseg.provenance import seen_in_training
-from differseg.runtime.preprocess import resize
-from differseg.training.samples import JUDGED_SEED, SYNTHETIC, Samples
+from differseg.scoring import Row, Scorer, open_scorer
+from differseg.training.samples import JUDGED_SEED, SYNTHETIC, Samples, refuse_classes
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,22 @@ class EvaluateOptions:
     synthetic_count: int = 64
     """Synthetic samples to judge on."""
     label_rule: str = "auto"
-    """How label files become a binary mask, see docs/training.md."""
+    """How label files become a mask, see docs/training.md."""
     holdout: float = 0.0
     """Judge only the share of a folder that 'train --holdout' leaves out; 0 judges all of it."""
     size: tuple[int, int] | None = None
     """Height and width of a checkpoint's input; the network's own when not given."""
     threshold: float | None = None
-    """Probability from which a pixel is foreground; the model's own when not given."""
+    """Probability from which a pixel is foreground, for two classes; the model's own when not
+    given."""
     device: str = "auto"
     """Where a checkpoint runs: auto, cpu, cuda or cuda:N."""
     tolerance_px: float = BOUNDARY_TOLERANCE_PX
-    """Tolerance of the boundary F-measure in pixels of the label."""
+    """Tolerance of the boundary F-measure in pixels of the label, for two classes."""
     out: Path | None = option(None, metavar="DIR")
     """Write metrics.json, images.csv and worst.jpg here."""
     worst: int = 8
-    """Images with the lowest IoU that worst.jpg shows."""
+    """Images with the lowest IoU (mean IoU of several classes) that worst.jpg shows."""
     json: bool = False
     """Print the result as one JSON document, last."""
 
@@ -74,8 +76,14 @@ def _open_samples(options: EvaluateOptions, predictor: Predictor) -> tuple[Sampl
                 f"--data {SYNTHETIC}: the scenes have rgb and thermal, but {predictor.name} needs "
                 f"{', '.join(sorted(lacking))}; give a folder with it: --data DIR"
             )
+        refuse_classes(predictor.name, predictor.classes)
         return SyntheticDataset(options.synthetic_count, JUDGED_SEED, predictor.own_size_hw), None
-    everything = FolderDataset(options.data, predictor.modalities, label_rule=options.label_rule)
+    everything = FolderDataset(
+        options.data,
+        predictor.modalities,
+        label_rule=options.label_rule,
+        classes=predictor.classes,
+    )
     if everything.rule is None:
         raise InputError(f"--data {options.data}: there is no labels/ folder to judge against")
     samples, name = everything, everything.root.resolve().name
@@ -86,6 +94,21 @@ def _open_samples(options: EvaluateOptions, predictor: Predictor) -> tuple[Sampl
     if record is None:
         return samples, None
     return samples, seen_in_training(record, name, everything.stems, samples.stems)
+
+
+def _check_classes(options: EvaluateOptions, predictor: Predictor) -> None:
+    """Refuse options of two classes for a model with more."""
+    count = len(predictor.classes)
+    if count > 2 and options.threshold is not None:
+        raise InputError(
+            f"--threshold {options.threshold}: {predictor.name} has {count} classes and takes the "
+            "most probable one at every pixel; leave --threshold away"
+        )
+    if count > 2 and options.tolerance_px != BOUNDARY_TOLERANCE_PX:
+        raise InputError(
+            f"--tolerance-px {options.tolerance_px}: {predictor.name} has {count} classes, and the "
+            "boundary F-measure is a figure of two; leave --tolerance-px away"
+        )
 
 
 def _other_size(predictor: Predictor) -> str | None:
@@ -104,20 +127,20 @@ class _Worst:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._kept: list[tuple[float, int, Comparison]] = []
+        self._kept: list[tuple[float, int, Row]] = []
 
     def wants(self, iou: float) -> bool:
         """Say whether an image of this IoU would be kept."""
         full = len(self._kept) >= self._count
         return self._count > 0 and (not full or iou < self._kept[-1][0])
 
-    def add(self, iou: float, row: Comparison) -> None:
+    def add(self, iou: float, row: Row) -> None:
         """Keep a row, and drop the best one of too many."""
         self._kept.append((iou, len(self._kept), row))
         self._kept.sort(key=lambda kept: kept[:2])
         del self._kept[self._count :]
 
-    def rows(self) -> list[Comparison]:
+    def rows(self) -> list[Row]:
         """Return the rows, worst first."""
         return [row for _, _, row in self._kept]
 
@@ -130,13 +153,13 @@ class Evaluation:
         summary: Model, data, ``warnings`` and ``metrics`` as plain JSON values.
         images: Name and figures of every image.
         worst: Rows of the images with the lowest IoU, worst first.
-        threshold: Probability from which a pixel is foreground.
+        scorer: What scored them, and draws the rows.
     """
 
     summary: dict[str, Any]
-    images: list[tuple[str, ImageScores]]
-    worst: list[Comparison]
-    threshold: float
+    images: list[tuple[str, ImageScores | ClassScores]]
+    worst: list[Row]
+    scorer: Scorer
 
 
 def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evaluation:
@@ -159,25 +182,24 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
             f"--tolerance-px {options.tolerance_px}: expected a finite number of pixels, 0 or more"
         )
     predictor = open_predictor(options.file, options.model, options.size, options.device)
+    _check_classes(options, predictor)
     samples, seen = _open_samples(options, predictor)
     warnings = [line for line in (_other_size(predictor), seen) if line]
     for line in warnings:
         console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     threshold = options.threshold or predictor.threshold
-    metrics = SegmentationMetrics(threshold, options.tolerance_px)
+    scorer = open_scorer(predictor.classes, threshold, options.tolerance_px)
     worst, images = _Worst(options.worst), []
     for index in track(
         range(len(samples)), "evaluate", console=console, disable=not console.is_terminal
     ):
         sample = samples[index]
-        label = sample["mask"]
-        probability = resize(predictor.probability(sample), label.shape)
-        scores = metrics.update(probability, label)
-        images.append((sample["stem"], scores))
-        if worst.wants(scores.iou):
-            caption = f"{sample['stem']}   iou {scores.iou:.3f}"
-            row = Comparison(caption, predictor.pictures(sample), probability, label)
-            worst.add(scores.iou, row)
+        scored = scorer.score(predictor.probability(sample), sample["mask"])
+        images.append((sample["stem"], scored.scores))
+        if worst.wants(scored.headline):
+            row = scorer.row(scored, sample["stem"], predictor.pictures(sample))
+            worst.add(scored.headline, row)
+    binary = len(predictor.classes) == 2
     summary = {
         "model": predictor.name,
         "file": str(options.file or options.model),
@@ -185,12 +207,12 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
         "label_rule": samples.rule.name if isinstance(samples, FolderDataset) and samples.rule
         else None,
         "size": list(predictor.size_hw),
-        "threshold": threshold,
-        "tolerance_px": options.tolerance_px,
+        "threshold": threshold if binary else None,
+        "tolerance_px": options.tolerance_px if binary else None,
         "warnings": warnings,
-        "metrics": metrics.compute(),
+        "metrics": scorer.compute(),
     }  # fmt: skip
-    return Evaluation(summary, images, worst.rows(), threshold)
+    return Evaluation(summary, images, worst.rows(), scorer)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -205,14 +227,13 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         (folder / "metrics.json").write_text(text, encoding="utf-8")
         with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["stem", *(f.name for f in dataclasses.fields(ImageScores))])
+            writer.writerow(["stem", *evaluation.scorer.columns])
             for stem, scores in evaluation.images:
                 writer.writerow([stem, *(f"{v:.6f}" for v in dataclasses.astuple(scores))])
     except OSError as error:
         raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from None
     if evaluation.worst:
-        picture = comparison_grid(evaluation.worst, threshold=evaluation.threshold)
-        write_picture(folder / "worst.jpg", picture)
+        write_picture(folder / "worst.jpg", evaluation.scorer.grid(evaluation.worst))
 
 
 def _print(evaluation: Evaluation, console: Console) -> None:
@@ -223,7 +244,10 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     table = Table()
     table.add_column("figure")
     table.add_column("value", justify="right")
-    for name, value in summary["metrics"].items():
+    figures = dict(summary["metrics"])
+    of_classes = figures.pop("class_iou", {})
+    figures |= {f"iou of {name}": iou for name, iou in of_classes.items() if iou is not None}
+    for name, value in figures.items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     console.print(table)
 

@@ -16,7 +16,7 @@ import torch
 
 from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
 from differseg.errors import InputError
-from differseg.manifest import Manifest, ThermalPolicy
+from differseg.manifest import ClassSpec, Manifest, ThermalPolicy
 from differseg.models import create_model, list_models
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import DeploymentModule
@@ -39,7 +39,8 @@ class Predictor(Protocol):
         modalities: What it takes.
         size_hw: Height and width that it runs at.
         own_size_hw: Height and width that its configuration was made for.
-        threshold: Probability from which a pixel is foreground.
+        classes: What its output tells apart.
+        threshold: Probability from which a pixel is foreground, of two classes.
         training: What the file says of its training; None where it says nothing.
     """
 
@@ -47,11 +48,12 @@ class Predictor(Protocol):
     modalities: tuple[str, ...]
     size_hw: tuple[int, int]
     own_size_hw: tuple[int, int]
+    classes: tuple[ClassSpec, ...]
     threshold: float
     training: TrainingRecord | None
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
-        """Return the probability (H, W) float32 at the model's size of one sample's images."""
+        """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
 
     def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a person is shown of each modality: (H, W, 3) uint8 or (H, W) in 0..1."""
@@ -85,20 +87,21 @@ class TorchPredictor:
                 f"--size {size_hw[0]}x{size_hw[1]}: {spec.name} needs multiples of {spec.multiple}"
             )
         self.name, self.size_hw, self.threshold = spec.name, size_hw, spec.threshold
-        self.own_size_hw, self.training = spec.size_hw, training
+        self.own_size_hw, self.training, self.classes = spec.size_hw, training, spec.classes
         self._module, self._device = DeploymentModule(model).to(device), device
         self._preparers = {s.modality: InputPreparer(s) for s in input_specs(spec, size_hw, policy)}
         self.modalities: tuple[str, ...] = tuple(self._preparers)
         self._policy = policy
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
-        """Return the probability (H, W) float32 at the model's size of one sample's images."""
+        """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
         raw = [
             torch.from_numpy(preparer.prepare(images[name])).to(self._device)
             for name, preparer in self._preparers.items()
         ]
         with torch.inference_mode():
-            return np.asarray(self._module(*raw)[0, 0].cpu().numpy(), dtype=np.float32)
+            maps = np.asarray(self._module(*raw)[0].cpu().numpy(), dtype=np.float32)
+        return maps[0] if len(self.classes) == 2 else maps
 
     def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a person is shown of each modality."""
@@ -120,13 +123,13 @@ class OnnxPredictor:
         manifest = self._segmenter.manifest
         self.name, self.modalities = manifest.model, self._segmenter.modalities
         self.size_hw, self.threshold = manifest.inputs[0].size_hw, manifest.threshold
-        self.own_size_hw = _own_size_hw(manifest)
+        self.own_size_hw, self.classes = _own_size_hw(manifest), manifest.classes
         self.training: TrainingRecord | None = None  # an ONNX file names its data in words only
         thermal = manifest.input("thermal")
         self._policy = (thermal and thermal.thermal_policy) or ThermalPolicy()
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
-        """Return the probability (H, W) float32 at the model's size of one sample's images."""
+        """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
         frames = {name: images[name] for name in self.modalities}
         return self._segmenter(**frames).probability.copy()  # type: ignore[arg-type]
 

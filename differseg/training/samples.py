@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
-from differseg.manifest import ThermalPolicy
+from differseg.manifest import ClassSpec, ThermalPolicy
 from differseg.models.spec import ModelSpec
 from differseg.provenance import LearntData, names_fingerprint, spread_names
 from differseg.training.drawing import draw_scenes
@@ -140,8 +140,8 @@ def open_synthetic(
         start: The weights that the run starts from; None for fresh ones.
 
     Raises:
-        InputError: The network has an input that the scenes do not show, the seed is kept for
-            judging, or the scenes would be too small.
+        InputError: The network has an input or classes that the scenes do not show, the seed is
+            kept for judging, or the scenes would be too small.
     """
     lacking = {modality.name for modality in spec.modalities} - set(SyntheticDataset.modalities)
     if lacking:
@@ -149,6 +149,7 @@ def open_synthetic(
             f"--data {SYNTHETIC}: the scenes have rgb and thermal, but {spec.name} needs "
             f"{', '.join(sorted(lacking))}; give a folder with it: --data DIR"
         )
+    refuse_classes(spec.name, spec.classes)
     for seed, use in ((HELD_OUT_SEED, "held-out scenes"), (JUDGED_SEED, "scenes of 'evaluate'")):
         if loading.seed == seed:
             raise InputError(f"--seed {seed}: the {use} have this seed; take another")
@@ -169,6 +170,19 @@ def open_synthetic(
     return TrainingData(train, held_out, spec, loading, notes, cache)
 
 
+def refuse_classes(name: str, classes: Sequence[ClassSpec]) -> None:
+    """Refuse synthetic scenes to networks with more than two classes.
+
+    Raises:
+        InputError: The network has more.
+    """
+    if len(classes) > 2:
+        raise InputError(
+            f"--data {SYNTHETIC}: the scenes know object and background alone, but {name} has "
+            f"{len(classes)} classes; give a folder with labels of them: --data DIR"
+        )
+
+
 def open_folder(
     spec: ModelSpec,
     loading: Loading,
@@ -181,10 +195,11 @@ def open_folder(
     """Return a labelled folder, with a share held out by whole sequences.
 
     Args:
-        spec: The network's inputs, which are the names of the folders.
+        spec: The network's inputs, which are the names of the folders, and its classes.
         loading: How samples become batches.
         root: The folder.
-        label_rule: How label files become masks, see :mod:`differseg.data.labels`.
+        label_rule: How label files become masks, see :mod:`differseg.data.labels` and
+            :mod:`differseg.data.class_labels`.
         holdout: Share held out.
         start: The weights that the run starts from; None for fresh ones.
 
@@ -192,7 +207,7 @@ def open_folder(
         InputError: The folder cannot be used, has no labels, or cannot be split.
     """
     names = [modality.name for modality in spec.modalities]
-    samples = FolderDataset(root, names, label_rule=label_rule)
+    samples = FolderDataset(root, names, label_rule=label_rule, classes=spec.classes)
     if samples.rule is None:
         raise InputError(f"--data {root}: there is no labels/ folder, and training needs one")
     parts = split_by_sequence(samples.stems, holdout)
