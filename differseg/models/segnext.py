@@ -82,7 +82,7 @@ def _fusion_steps(config: SegNeXtConfig, widths: Widths) -> list[nn.Module]:
     """Return the steps from the coarsest level to the finest."""
     kind = _FUSIONS[config.fusion]
     options: dict[str, Any] = {"attention": config.attention} if kind is DWTFusion else {}
-    joined, steps = widths.channels[3], []
+    joined, steps = widths.channels[3], list[nn.Module]()
     for fine, compressed in zip(widths.channels[2:0:-1], widths.compressed_channels, strict=True):
         step = kind(
             fine,
