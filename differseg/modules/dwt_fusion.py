@@ -116,10 +116,9 @@ class PixelSelfAttention(nn.Module):
 
 
 # Signs of the 2x2 block (a b / c d) in each Haar band; each coefficient is half such a sum.
-_AVERAGE = torch.tensor([[[1, 1], [1, 1]]], dtype=torch.float64)
-_DETAILS = torch.tensor(
-    [[[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]], dtype=torch.float64
-)
+Signs = tuple[tuple[tuple[int, int], tuple[int, int]], ...]
+_AVERAGE: Signs = (((1, 1), (1, 1)),)
+_DETAILS: Signs = (((1, 1), (-1, -1)), ((1, -1), (1, -1)), ((1, -1), (-1, 1)))
 
 
 def folded_generators(details: nn.Conv2d, average: nn.Conv2d) -> nn.Conv2d:
@@ -148,7 +147,7 @@ def folded_generators(details: nn.Conv2d, average: nn.Conv2d) -> nn.Conv2d:
     return folded
 
 
-def folded_haar_weight(weight: Tensor, signs: Tensor) -> Tensor:
+def folded_haar_weight(weight: Tensor, signs: Signs) -> Tensor:
     """Fold Haar bands, repetition by 2 and a 3x3 convolution into one 6x6 kernel with stride 2.
 
     Convention: output channel ``4 o + 2 p + q`` is the pixel in row p and column q of each 2x2
@@ -156,22 +155,22 @@ def folded_haar_weight(weight: Tensor, signs: Tensor) -> Tensor:
 
     Args:
         weight: ``(O, C * B, 3, 3)``, input channel ``c * B + band``.
-        signs: ``(B, 2, 2)`` float64: how a block's pixels enter each band, before the factor 1/2.
+        signs: For each of the B bands how a block's 2x2 pixels enter it, before the factor 1/2.
 
     Returns:
         ``(4 * O, C, 6, 6)`` float64.
     """
-    out_channels, bands = weight.shape[0], signs.shape[0]
-    taps = weight.detach().double().unflatten(1, (-1, bands))  # (O, C, B, 3, 3)
+    taps = weight.detach().double().unflatten(1, (-1, len(signs)))  # (O, C, B, 3, 3)
     # A pixel in row p of its block sees with tap t the coefficient (p + t - 1) // 2 rows away.
-    away = torch.zeros(2, 3, 3, dtype=torch.float64)  # (pixel, tap, coefficient + 1)
+    away = taps.new_zeros(2, 3, 3)  # (pixel, tap, coefficient + 1)
     for pixel in range(2):
         for tap in range(3):
             away[pixel, tap, (pixel + tap - 1) // 2 + 1] = 1
+    haar = taps.new_tensor(signs) / 2  # (B, 2, 2)
     kernel = torch.einsum(
-        "ocbyx,pyh,qxw,bij->opqchiwj", taps, away, away, signs.to(taps) / 2
+        "ocbyx,pyh,qxw,bij->opqchiwj", taps, away, away, haar
     )  # (O, 2, 2, C, 3, 2, 3, 2)
-    return kernel.reshape(4 * out_channels, -1, 6, 6)
+    return kernel.reshape(4 * weight.shape[0], -1, 6, 6)
 
 
 def _bias(conv: nn.Conv2d) -> Tensor:
