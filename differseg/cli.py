@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("differseg.models.listing", "list the networks with inputs, parameters and GMACs"),
     "train": ("differseg.train", "train a network on a folder or on synthetic scenes"),
     "evaluate": ("differseg.evaluate", "score a checkpoint or an ONNX file on labelled data"),
+    "convert": ("differseg.convert", "turn a checkpoint of a network's authors into one of ours"),
     "export": ("differseg.export.to_onnx", "write a self-describing ONNX file and check it"),
     "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),

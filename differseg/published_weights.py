@@ -54,7 +54,7 @@ def translate(
         name = layout.newest(stored)
         key = ours.get(name)
         if key is None and _is_constant(path, layout, name, value):
-            found.dropped[stored] = "a constant that the network computes; its value is as it must"
+            found.dropped[stored] = "a constant, equal to its formula"
             continue
         key = name if key is None else key
         if key in found.tensors:

@@ -95,13 +95,14 @@ def detect(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
             )
     if not any(key.startswith("backbone.patch_embed1.proj.") for key in shapes):
         return None
-    if f"{_HEAD}hr_channel_compressor.weight" not in shapes:
-        if "decode_head.squeeze.conv.weight" not in shapes:
-            return None
-        raise CheckpointError(
-            "SegNeXt weights without FreqFusion, DWT-FF or DSConv-FF: differseg has no plain "
-            "SegNeXt"
-        )
+    if not any(key.startswith(f"{_HEAD}content_encoder.") for key in shapes):
+        plain = not any(key.startswith("decode_head.freqfusions.") for key in shapes)
+        if plain and "decode_head.squeeze.conv.weight" in shapes:
+            raise CheckpointError(
+                "SegNeXt weights without FreqFusion, DWT-FF or DSConv-FF: differseg has no plain "
+                "SegNeXt"
+            )
+        return None
     if tuple(shapes.get("backbone.norm4.weight", ())) != (256,) or any(
         key.startswith("backbone.block3.5.") for key in shapes
     ):
