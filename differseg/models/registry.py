@@ -12,12 +12,13 @@ from differseg.models.configs.differseg import DIFFERSEG
 from differseg.models.configs.fsanet import FSANET
 from differseg.models.configs.rgbt_fusion import RGBT_FUSION
 from differseg.models.configs.segnext import SEGNEXT
+from differseg.models.configs.sfm import SFM
 from differseg.models.system import ModelInfo, System, settings_of
 
 if TYPE_CHECKING:
     from differseg.models.base import SegmentationModel
 
-SYSTEMS: tuple[System, ...] = (DIFFERSEG, FSANET, RGBT_FUSION, SEGNEXT)
+SYSTEMS: tuple[System, ...] = (DIFFERSEG, FSANET, RGBT_FUSION, SEGNEXT, SFM)
 _MODELS = {info.name: (system, info) for system in SYSTEMS for info in system.models}
 
 
