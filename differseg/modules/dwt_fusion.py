@@ -16,6 +16,8 @@ from differseg import ops
 from differseg.modules.freqfusion import FreqFusion
 
 ATTENTION_DROPOUT = 0.1
+EXPORT_QUERIES = 512
+"""Pixels that attend at a time in an exported graph."""
 
 
 class DWTFusion(FreqFusion):
@@ -99,20 +101,33 @@ class PixelSelfAttention(nn.Module):
 
     One head without projections: ``x + softmax(x^T x / sqrt(C)) x`` over all pixels.
 
-    Shapes: ``(N, C, H, W)`` float to the same; the scores take ``(H * W)**2`` numbers an image.
+    Args:
+        queries: Pixels that look at the others at a time; None takes all at once.
+
+    Shapes: ``(N, C, H, W)`` float to the same; the scores take ``queries * H * W`` numbers an
+    image, ``(H * W)**2`` at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, queries: int | None = None) -> None:
         super().__init__()
+        self.queries = queries
         self.dropout = nn.Dropout(ATTENTION_DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to ``(N, C, H, W)``."""
         pixels = x.flatten(2)  # (N, C, P)
         scaled = pixels * x.shape[1] ** -0.25  # on both sides: products stay in range
-        shares = (scaled.mT @ scaled).softmax(-1)  # (N, P, P)
-        mixed = (shares @ pixels.mT).mT.unflatten(2, x.shape[2:])  # (N, C, H, W)
-        return x + self.dropout(mixed)
+        count = pixels.shape[2]
+        step = self.queries or count
+        mixed = []
+        for start in range(0, count, step):
+            asking = scaled[:, :, start : start + step].mT  # (N, Q, C)
+            mixed.append((asking @ scaled).softmax(-1) @ pixels.mT)  # (N, Q, C)
+        return x + self.dropout(torch.cat(mixed, dim=1).mT.unflatten(2, x.shape[2:]))
+
+    def for_export(self, size_hw: tuple[int, int]) -> PixelSelfAttention:
+        """Attend for a part of the pixels at a time: less memory, and scores that stay in cache."""
+        return PixelSelfAttention(queries=EXPORT_QUERIES)
 
 
 # Signs of the 2x2 block (a b / c d) in each Haar band; each coefficient is half such a sum.

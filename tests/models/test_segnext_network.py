@@ -192,7 +192,7 @@ def test_four_images_are_overfitted_and_exported(fusion, tmp_path):
     model = edge(fusion).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(80):
         loss = F.binary_cross_entropy_with_logits(model(images)["logits"], labels)
         optimizer.zero_grad()
         loss.backward()

@@ -6,7 +6,12 @@ from fusion_oracle import CHANNELS, doubled, features, fused, haar, seeded
 from torch.nn import functional as F
 
 from differseg.models.deployment import lowered_for_export
-from differseg.modules.dwt_fusion import DWTFusion, PixelSelfAttention, folded_generators
+from differseg.modules.dwt_fusion import (
+    EXPORT_QUERIES,
+    DWTFusion,
+    PixelSelfAttention,
+    folded_generators,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,6 +73,16 @@ def test_the_form_for_export_gives_the_same_in_float32(attention):
 def test_parameters_of_the_published_module(sampler, norm, parameters):
     module = DWTFusion(64, 64, sampler=sampler, sampler_norm=norm)
     assert sum(p.numel() for p in module.parameters()) == parameters
+
+
+@pytest.mark.parametrize("queries", [1, 7, 24, 100])
+def test_attending_in_parts_changes_nothing(queries):
+    x = features()[0][:, :, :4, :6]
+    whole = PixelSelfAttention().eval()(x)
+    torch.testing.assert_close(PixelSelfAttention(queries=queries).eval()(x), whole)
+    exported = lowered_for_export(PixelSelfAttention(), (32, 32))
+    assert exported.queries == EXPORT_QUERIES
+    torch.testing.assert_close(exported(x), whole)
 
 
 def test_large_features_do_not_overflow_the_attention():
