@@ -105,7 +105,7 @@ def test_mistakes_in_the_settings_are_named(name, config, text):
     assert text in str(caught.value)
 
 
-def export_and_build(model, size_hw, path):
+def export_and_build(model, size_hw, path, refusing=frozenset()):
     """Export with input and output of the camera, at one size; returns the operators."""
     module = DeploymentModule(model)
     example = module.raw_inputs_example(size_hw)
@@ -114,8 +114,7 @@ def export_and_build(model, size_hw, path):
     assert result.max_error < 1e-5
     report = check(path, "jetpack6", real=rtx.is_available())
     assert report.passed, report.reasons()
-    refusing = {name for name, level in report.targets.items() if level == "no"}
-    assert not refusing
+    assert {name for name, level in report.targets.items() if level == "no"} == refusing
     return Counter(node.op_type for node in onnx.load(path).graph.node)
 
 
@@ -128,7 +127,12 @@ def test_edge_network_exports_and_builds_everywhere(tmp_path):
 @pytest.mark.slow
 def test_authors_network_exports_and_builds_everywhere(tmp_path):
     torch.manual_seed(0)
-    operators = export_and_build(create_model("fsanet"), (256, 320), tmp_path / "f.onnx")
+    operators = export_and_build(
+        create_model("fsanet"),
+        (256, 320),
+        tmp_path / "f.onnx",
+        refusing={"jetpack5", "trt8.5"},  # LayerNormalization came with TensorRT 8.6
+    )
     assert set(operators) <= STANDARD
 
 
