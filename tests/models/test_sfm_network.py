@@ -25,6 +25,8 @@ HOSTS = [
     pytest.param("sfm-swin", marks=NEEDS_TIMM),
 ]
 
+STEPS = 150
+
 
 def on_meta(name, **config):
     with torch.device("meta"):
@@ -221,17 +223,20 @@ def test_edge_network_overfits_four_scenes_and_exports(tmp_path):
     x = image((128, 160), batch=4)
     mask = (x[:, :1] > 0.3).float()
     model = create_model("sfm-edge").train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=STEPS)
     losses = []
-    for _ in range(80):
+    for _ in range(STEPS):
         loss = nn.functional.binary_cross_entropy_with_logits(model(x)["logits"], mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 10
     displacement = model.modulated(x)[1][0]
     assert displacement[:, :, 1:-1, 1:-1].abs().mean() > 1e-3
     lowered = Logits(lowered_for_export(model.eval(), (128, 160)))
     result = export_onnx(lowered, {"rgb": x[:1]}, tmp_path / "f.onnx", output_names=["logits"])
-    assert result.max_error < 1e-3
+    with torch.no_grad():
+        assert result.max_error <= 1e-4 * float(model(x)["logits"].abs().max())
