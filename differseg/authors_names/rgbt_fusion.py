@@ -41,8 +41,9 @@ _DECODER_UNITS = (
     (r"bottom_up\.(\d)", r"bu_merge_convs.\1", 0),
     (r"join\.mix", "agg_conv", 0),
     (r"join\.blend", "agg_conv", 3),
-    (r"head\.features", "seg_head", 0),
+    (r"(?:main_)?head\.features", "seg_head", 0),
     (r"aux_head\.features", "aux_head", 0),
+    (r"refinements\.(\d)", r"fpn_convs.\1", 0),
 )
 _PARTS = (
     (r"band_gate\.", "freq_gate.1."),
@@ -59,7 +60,11 @@ _DECODER_PARTS = (
     (r"context\.reduce\.", "global_context.1."),
     (r"context\.expand\.", "global_context.3."),
     (r"head\.logits\.", "seg_head.4."),
+    (r"main_head\.logits\.", "seg_head.3."),
     (r"aux_head\.logits\.", "aux_head.3."),
+    (r"projections\.", "td_projs."),
+    (r"trusts\.", "merge_weights."),
+    (r"finest_gate\.", "context_proj.1."),
 )
 _TRUNKS = {"rgb_encoder": "rgb_encoder", "thermal_encoder": "ir_encoder"}
 
@@ -103,7 +108,6 @@ _EXPERIMENTS = (
     (".fusion_gate.", "complementarity-aware fusion gate (use_cafg)"),
     (".cafg.", "complementarity-aware fusion gate (use_cafg)"),
     ("thermal_prior.", "thermal prior weighting (use_tpsw)"),
-    ("decoder.td_projs.", "FPN decoder (decoder_type fpn)"),
 )
 
 
@@ -130,17 +134,18 @@ def detect(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
         if found is not None:
             raise CheckpointError(
                 f"rgbt_fusion weights with the {option}: differseg has not this option, '{found}' "
-                "has no counterpart; convert weights with the PANet decoder and no such option"
+                "has no counterpart; convert weights without it"
             )
     blocks = re.compile(r"^rgb_encoder\.stages_2\.blocks\.(\d+)\.conv_dw\.weight$")
     depth = sum(1 for key in shapes if blocks.match(key))
-    width = _rows(shapes, "decoder.lateral_convs.0.0.weight")
-    classes = _rows(shapes, "decoder.seg_head.4.weight")
+    width = _rows(shapes, "rgb_encoder.stem_0.weight")
+    pyramid = "decoder.td_projs.0.weight" in shapes
+    classes = _rows(shapes, f"decoder.seg_head.{3 if pyramid else 4}.weight")
     if (width, depth) not in _TRUNK_SIZES:
         known = ", ".join(f"{name} {w}/{d}" for (w, d), name in _TRUNK_SIZES.items())
         raise CheckpointError(
-            f"rgbt_fusion weights of decoder width {width} and stage-3 depth {depth}: expected "
-            f"one of {known}"
+            f"rgbt_fusion weights of stem width {width} and stage-3 depth {depth}: expected one "
+            f"of {known}"
         )
     if classes not in _DATASETS:
         raise CheckpointError(
@@ -149,6 +154,7 @@ def detect(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
     return {
         "backbone": _TRUNK_SIZES[width, depth],
         "dataset": _DATASETS[classes],
+        "decoder": "fpn" if pyramid else "panet",
         "semantic_fusion": "fusion_stage3.res_scale" in shapes,
         "deep_supervision": "decoder.deep_heads.0.weight" in shapes,
     }

@@ -16,6 +16,7 @@ from differseg.errors import InputError
 from differseg.models.base import Output, SegmentationModel, checked_inputs
 from differseg.models.configs.rgbt_fusion import RgbtFusionConfig
 from differseg.models.spec import ModelSpec
+from differseg.modules.fpn_decoder import FpnDecoder
 from differseg.modules.frequency_fusion import FrequencyFusion
 from differseg.modules.panet_decoder import PanetDecoder
 from differseg.modules.semantic_fusion import SemanticFusion
@@ -33,22 +34,19 @@ class RgbtFusion(SegmentationModel):
         spec: Modalities, classes, size and name; ``model.spec`` is what other parts read.
         trunks: One for RGB and one for thermal, with equal ``channels``; see
             :mod:`differseg.backbones`.
-        decoder_width: Width of the decoder at all levels.
+        decoder: Takes the four fused levels, finest first, to logits of the finest one's grid;
+            ``forward_all`` returns its side outputs too.
         semantic_fusion: Fuse the two coarse levels by :class:`SemanticFusion`; otherwise by
             :class:`FrequencyFusion` as well.
-        deep_supervision: Give each decoder level a side output in training.
-        light_join: Join the decoder's levels at a small part of the cost.
     """
 
     def __init__(
         self,
         spec: ModelSpec,
         trunks: tuple[nn.Module, nn.Module],
-        decoder_width: int,
+        decoder: PanetDecoder | FpnDecoder,
         *,
         semantic_fusion: bool,
-        deep_supervision: bool,
-        light_join: bool,
     ) -> None:
         super().__init__(spec)
         self.rgb_encoder, self.thermal_encoder = trunks
@@ -56,13 +54,7 @@ class RgbtFusion(SegmentationModel):
         coarse = SemanticFusion if semantic_fusion else FrequencyFusion
         kinds = (FrequencyFusion, FrequencyFusion, coarse, coarse)
         self.fusions = nn.ModuleList(kind(c) for kind, c in zip(kinds, channels, strict=True))
-        self.decoder = PanetDecoder(
-            channels,
-            decoder_width,
-            len(spec.classes),
-            deep_supervision=deep_supervision,
-            light_join=light_join,
-        )
+        self.decoder = decoder
 
     def forward(self, rgb: Tensor, second: Tensor | None = None) -> Output:
         """Segment one batch; call it as ``model(rgb, thermal)``.
@@ -116,20 +108,24 @@ def build(spec: ModelSpec, config: RgbtFusionConfig) -> RgbtFusion:
     Raises:
         MissingComponentError: A ConvNeXt V2 backbone without timm; the text says what to install.
     """
+    edge = config.backbone == "edge"
     if config.backbone == "edge":
         trunks: list[nn.Module] = [EdgeTrunk([m.channels]) for m in spec.modalities]
-        width = _EDGE_DECODER_WIDTH
     else:
         # Not at the top: timm, which this needs, is optional.
         from differseg.backbones.convnextv2 import create_convnextv2_trunk
 
         trunks = [create_convnextv2_trunk(config.backbone, m.channels) for m in spec.modalities]
-        width = cast("tuple[int, ...]", trunks[0].channels)[0]
-    return RgbtFusion(
-        spec,
-        (trunks[0], trunks[1]),
-        width,
-        semantic_fusion=config.semantic_fusion,
-        deep_supervision=config.deep_supervision,
-        light_join=config.backbone == "edge",
-    )
+    channels = cast("tuple[int, ...]", trunks[0].channels)
+    decoder: PanetDecoder | FpnDecoder
+    if config.decoder == "fpn":
+        decoder = FpnDecoder(channels, len(spec.classes))
+    else:
+        decoder = PanetDecoder(
+            channels,
+            _EDGE_DECODER_WIDTH if edge else channels[0],
+            len(spec.classes),
+            deep_supervision=bool(config.deep_supervision),
+            light_join=edge,
+        )
+    return RgbtFusion(spec, (trunks[0], trunks[1]), decoder, semantic_fusion=config.semantic_fusion)

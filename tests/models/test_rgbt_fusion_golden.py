@@ -58,42 +58,55 @@ WIDTHS = {"nano": (80, 160), "tiny": (96, 192), "base": (128, 256)}
 # Size; then mean and deviation of the output and of the auxiliary one, and of the output class
 # i at the pixel i of: the first, the middle one, the one at a third and two thirds, the last.
 OUTPUTS = {
-    ("nano-mfnet", True): (
+    "nano-mfnet": (
         (96, 128),
         (0.041586, 0.147188, 0.149540, 0.372136),
         (0.076473, 0.109536, 0.140080, -0.020004),
     ),
-    ("nano-pst900", True): (
+    "nano-pst900": (
         (100, 130),
         (0.033248, 0.123279, 0.239715, 0.293261),
         (0.148004, -0.001850, 0.085502, 0.061512),
     ),
-    ("nano-mfnet", False): (
+    "nano-mfnet, frequency fusions alone": (
         (96, 128),
         (0.058612, 0.188495, 0.211755, 0.562061),
         (0.085700, 0.063797, 0.182286, -0.005520),
     ),
-    ("tiny-mfnet", True): (
+    "tiny-mfnet": (
         (64, 96),
         (0.029371, 0.116514, -0.004041, 0.124835),
         (0.019593, 0.025241, 0.040790, 0.188769),
     ),
+    "nano-mfnet, top-down decoder": (
+        (96, 128),
+        (-0.074672, 0.357662, -0.336812, 0.584300),
+        (-0.324172, -0.314978, -0.060749, 0.072967),
+    ),
+}
+OPTIONS = {
+    "nano-mfnet, frequency fusions alone": {"semantic_fusion": False},
+    "nano-mfnet, top-down decoder": {"decoder": "fpn"},
 }
 # Mean and deviation of the four fused levels.
 FUSED = {
-    ("nano-mfnet", True): (
+    "nano-mfnet, top-down decoder": (
         *(-0.033193, 2.217430, -0.125278, 2.323874),
         *(0.929758, 3.343951, 0.371625, 1.642899),
     ),
-    ("nano-pst900", True): (
+    "nano-mfnet": (
+        *(-0.033193, 2.217430, -0.125278, 2.323874),
+        *(0.929758, 3.343951, 0.371625, 1.642899),
+    ),
+    "nano-pst900": (
         *(-0.035583, 2.229173, -0.137459, 2.352813),
         *(0.959735, 3.382377, 0.383486, 1.626792),
     ),
-    ("nano-mfnet", False): (
+    "nano-mfnet, frequency fusions alone": (
         *(-0.033193, 2.217430, -0.125278, 2.323874),
         *(0.169440, 4.980088, -0.068943, 2.731447),
     ),
-    ("tiny-mfnet", True): (
+    "tiny-mfnet": (
         *(-0.004233, 1.048788, -0.025638, 1.017725),
         *(0.124220, 0.602158, 0.111759, 0.578405),
     ),
@@ -122,6 +135,14 @@ def test_entries_and_parameters(name):
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+def test_entries_of_the_top_down_decoder():
+    with torch.device("meta"):
+        lines = published_layout(create_model("rgbt-fusion-nano-mfnet", decoder="fpn"))
+    assert len(set(lines)) == 510
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert digest == "a87ea1bfa982da0db19e8141c92f24fec990f397c9e40441776b5856c857ca15"
+
+
 def test_parameters_without_the_deep_heads():
     with torch.device("meta"):
         model = create_model("rgbt-fusion-nano-mfnet", deep_supervision=False)
@@ -139,12 +160,11 @@ def test_shares_of_the_parameters():
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "semantic"), OUTPUTS, ids=lambda v: v if isinstance(v, str) else f"semantic={v}"
-)
-def test_golden_values(name, semantic):
-    size_hw, moments, pixels = OUTPUTS[name, semantic]
-    model = create_model(f"rgbt-fusion-{name}", semantic_fusion=semantic).eval()
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_golden_values(case):
+    size_hw, moments, pixels = OUTPUTS[case]
+    name = case.split(",")[0]
+    model = create_model(f"rgbt-fusion-{name}", **OPTIONS.get(case, {})).eval()
     fill(model, rgbt_fusion_name)
     fused = []
     for fusion in model.fusions:
@@ -158,4 +178,4 @@ def test_golden_values(name, semantic):
     places = ((0, 0), (h // 2, w // 2), (h // 3, 2 * w // 3), (h - 1, w - 1))
     values = [main[0, i % classes, row, column].item() for i, (row, column) in enumerate(places)]
     assert values == pytest.approx(pixels, abs=2e-6)
-    assert fused == pytest.approx(FUSED[name, semantic], abs=5e-6)
+    assert fused == pytest.approx(FUSED[case], abs=5e-6)

@@ -63,6 +63,7 @@ def test_published_names(ours, theirs):
 
 
 def test_every_name_is_one_of_the_specification(nano):
+    shapes = nano | published_shapes(decoder="fpn")
     bn = "(weight|bias|running_mean|running_var|num_batches_tracked)"
     block = r"blocks\.\d+\.(conv_dw|norm|mlp\.(fc1|grn|fc2))"
     patterns = [
@@ -75,9 +76,11 @@ def test_every_name_is_one_of_the_specification(nano):
         rf"fusion_stage[34]\.(ms_fusion\.[01]\.{bn}|spatial_attention\.0\.weight)",
         rf"decoder\.(lateral_convs|td_convs|bu_convs|bu_merge_convs)\.\d\.[01]\.{bn}",
         rf"decoder\.(agg_conv\.[0134]|seg_head\.[014]|aux_head\.[013])\.{bn}",
-        r"decoder\.(global_context\.[13]|deep_heads\.\d)\.(weight|bias)",
+        r"decoder\.(global_context\.[13]|deep_heads\.\d|seg_head\.3)\.(weight|bias)",
+        rf"decoder\.(td_projs\.\d\.weight|merge_weights\.\d|fpn_convs\.\d\.[01]\.{bn})",
+        r"decoder\.context_proj\.1\.(weight|bias)",
     ]
-    strange = [key for key in nano if not any(re.fullmatch(p, key) for p in patterns)]
+    strange = [key for key in shapes if not any(re.fullmatch(p, key) for p in patterns)]
     assert strange == []
     assert sum(1 for key in nano if LOWPASS_KERNEL.match(key)) == 2
 
@@ -88,12 +91,14 @@ def test_every_name_is_one_of_the_specification(nano):
         {"backbone": "nano", "dataset": "mfnet"},
         {"backbone": "tiny", "dataset": "pst900", "deep_supervision": False},
         {"backbone": "base", "dataset": "mfnet", "semantic_fusion": False},
+        {"backbone": "nano", "dataset": "pst900", "decoder": "fpn", "deep_supervision": False},
     ],
     ids=str,
 )
 def test_settings_are_recognised(config):
     found = detect(published_shapes(**config))
-    assert found == {"semantic_fusion": True, "deep_supervision": True, **config}
+    usual = {"decoder": "panet", "semantic_fusion": True, "deep_supervision": True}
+    assert found == usual | config
 
 
 def test_weights_of_other_networks_are_not_ours(nano):
@@ -108,9 +113,8 @@ def test_weights_of_other_networks_are_not_ours(nano):
         ({"thermal_prior.encoder.0.weight": (8, 1, 3, 3)}, "thermal prior weighting (use_tpsw)"),
         ({"fusion_stage3.cafg.x": (1,)}, "complementarity-aware fusion gate (use_cafg)"),
         ({"fusion_stage1.sigma_predictor.predictor.1.weight": (1,)}, "(use_safd)"),
-        ({"decoder.td_projs.0.weight": (1,)}, "FPN decoder (decoder_type fpn)"),
         ({"decoder.seg_head.4.weight": (19, 80, 1, 1)}, "for 19 classes: expected 9 (MFNet) or 5"),
-        ({"decoder.lateral_convs.0.0.weight": (96, 80, 1, 1)}, "width 96 and stage-3 depth 8"),
+        ({"rgb_encoder.stem_0.weight": (96, 3, 4, 4)}, "stem width 96 and stage-3 depth 8"),
         ({"decoder.seg_head.4.weight": ()}, "entry 'decoder.seg_head.4.weight' is missing"),
     ],
 )

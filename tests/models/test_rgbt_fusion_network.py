@@ -111,6 +111,11 @@ def test_wrong_inputs_are_refused_in_one_line(shapes, text):
     [
         ({"backbone": "small"}, "backbone: expected one of 'edge', 'nano', 'tiny', 'base'"),
         ({"dataset": "mfn"}, "dataset: expected one of 'mfnet', 'pst900'; got 'mfn'"),
+        ({"decoder": "unet"}, "decoder: expected one of 'panet', 'fpn'; got 'unet'"),
+        (
+            {"decoder": "fpn", "deep_supervision": True},
+            "deep_supervision: expected one of False; got True",
+        ),
         ({"semantic_fusion": 2}, "semantic_fusion: expected one of True, False; got 2"),
         ({"size_hw": (480, 0)}, "size_hw: expected 2 positive multiples of 1"),
         ({"semantic": False}, "no setting 'semantic'; did you mean 'semantic_fusion'?"),
@@ -143,9 +148,17 @@ def test_without_semantic_fusion_there_are_four_frequency_fusions():
 
 
 @NEEDS_TIMM
-def test_training_reaches_every_parameter():
+def test_top_down_decoder_has_one_side_output_and_the_published_size():
+    model = on_meta("rgbt-fusion-nano-mfnet", decoder="fpn").train()
+    assert len(model(*meta_inputs((64, 64), batch=2))["aux"]) == 1
+    assert sum(p.numel() for p in model.parameters()) == 36_025_731
+
+
+@NEEDS_TIMM
+@pytest.mark.parametrize("decoder", ["panet", "fpn"])
+def test_training_reaches_every_parameter(decoder):
     torch.manual_seed(0)
-    model = create_model("rgbt-fusion-nano-mfnet").train()
+    model = create_model("rgbt-fusion-nano-mfnet", decoder=decoder).train()
     with torch.no_grad():  # GRN starts at zero, where fresh encoders ignore it
         for name, p in model.named_parameters():
             if ".grn." in name:

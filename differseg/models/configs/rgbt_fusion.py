@@ -12,11 +12,12 @@ from differseg.models.system import LARGEST_PX, ModelInfo, System, check_choice,
 
 Backbone = Literal["edge", "nano", "tiny", "base"]
 Dataset = Literal["mfnet", "pst900"]
+Decoder = Literal["panet", "fpn"]
 
 
 @dataclass(frozen=True)
 class RgbtFusionConfig:
-    """What ``create_model`` accepts; ``size_hw`` left at None follows from the data set."""
+    """What ``create_model`` accepts; values left at None follow from the others."""
 
     backbone: Backbone = "nano"
     """Both image trunks; ``edge`` is ours, the others are ConvNeXt V2 and need timm."""
@@ -24,8 +25,10 @@ class RgbtFusionConfig:
     """Whose classes and thermal normalisation: mfnet (9 classes) or pst900 (5 classes)."""
     semantic_fusion: bool = True
     """Fuse the two coarse levels by channel meaning; false: by frequency, like the fine ones."""
-    deep_supervision: bool = True
-    """Give each decoder level a side output in training."""
+    decoder: Decoder = "panet"
+    """Bidirectional (panet), or top-down alone (fpn), which no published result uses."""
+    deep_supervision: bool | None = None
+    """Give each decoder level a side output in training; by default with panet, never with fpn."""
     size_hw: tuple[int, int] | None = None
     """Height and width that the configuration is made for, in pixels."""
 
@@ -114,14 +117,18 @@ def _resolve(name: str, settings: RgbtFusionConfig) -> tuple[ModelSpec, RgbtFusi
     """Check a configuration, fill in what follows from it, and describe the network."""
     check_choice(name, "backbone", settings.backbone, get_args(Backbone))
     check_choice(name, "dataset", settings.dataset, get_args(Dataset))
-    for key in ("semantic_fusion", "deep_supervision"):
-        check_choice(name, key, getattr(settings, key), (True, False))
+    check_choice(name, "decoder", settings.decoder, get_args(Decoder))
+    check_choice(name, "semantic_fusion", settings.semantic_fusion, (True, False))
+    deep_choices = (True, False) if settings.decoder == "panet" else (False,)
+    deep = deep_choices[0] if settings.deep_supervision is None else settings.deep_supervision
+    check_choice(name, "deep_supervision", deep, deep_choices)
     defaults = _DATASETS[settings.dataset]
     # The authors' networks take any size from 32 x 32; ours halves its maps evenly.
     multiple = 32 if settings.backbone == "edge" else 1
     size_hw = settings.size_hw or defaults.size_hw
     settings = dataclasses.replace(
         settings,
+        deep_supervision=deep,
         size_hw=integers(name, "size_hw", size_hw, 2, multiple=multiple, most=LARGEST_PX),
     )
     spec = ModelSpec(
