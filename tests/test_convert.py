@@ -8,7 +8,7 @@ import json
 import pytest
 import torch
 
-import differseg.convert as convert_module
+import differseg.conversion as conversion
 from differseg.authors_names import differseg as differseg_names
 from differseg.authors_names import (
     differseg_name,
@@ -21,7 +21,8 @@ from differseg.authors_names.rgbt_fusion import lowpass_kernel
 from differseg.authors_names.segnext import segnext_constant
 from differseg.checkpoints import load_checkpoint, save_checkpoint
 from differseg.cli import main
-from differseg.convert import ConvertOptions, convert
+from differseg.conversion import convert
+from differseg.convert import ConvertOptions
 from differseg.errors import CheckpointError, InputError
 from differseg.models import create_model
 
@@ -124,7 +125,7 @@ def test_published_file_is_also_read_without_conversion(segnext, tmp_path):
 def test_variants_of_segnext(name, settings, tmp_path, out, monkeypatch):
     shapes = meta_shapes(name, segnext_name, **settings)
     torch.save(hollow(shapes) | segnext_constants(), tmp_path / "a.pth")
-    monkeypatch.setattr(convert_module, "save_checkpoint", lambda *arguments, **extra: None)
+    monkeypatch.setattr(conversion, "save_checkpoint", lambda *arguments, **extra: None)
     report = convert(ConvertOptions(tmp_path / "a.pth", out))
     assert report.model == name
     expected = create_model(name, **settings).spec.config
@@ -205,9 +206,9 @@ def test_differsegs_settings_are_recognised(backbone, adapter, task):
 def test_which_of_the_large_networks_it_is(name, wanted, expected, tmp_path):
     path = tmp_path / "a.pth"
     torch.save(hollow(meta_shapes(name, differseg_name)), path)
-    snapshot = convert_module.read_snapshot(path)
+    snapshot = conversion.read_snapshot(path)
     try:
-        got, _ = convert_module._identified(path, snapshot, wanted, None)
+        got, _ = conversion._identified(path, snapshot, wanted, None)
     except (CheckpointError, InputError) as error:
         got = str(error)
         assert "\n" not in got
@@ -229,7 +230,7 @@ def nano():
 def caught_model(monkeypatch):
     """Keep what would be written; the file is large."""
     seen = []
-    monkeypatch.setattr(convert_module, "save_checkpoint", lambda p, m, extra: seen.append(m))
+    monkeypatch.setattr(conversion, "save_checkpoint", lambda p, m, extra: seen.append(m))
     return seen
 
 
