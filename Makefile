@@ -1,6 +1,7 @@
 # make demo   a segmented RGB-thermal video, an ONNX file and a parity report; no GPU needed
-# make test   format, lint, types and all tests
-# Both make .venv and install into it what they need.  make clean removes what they made.
+# make test   format, lint, types and tests, without the slow ones; 15 minutes on two cores
+# make test-all  the same with the slow ones: published networks, every GPU, training to the end
+# All make .venv and install into it what they need.  make clean removes what they made.
 #
 # torch is named in every install, so that no other package replaces it by another build.
 #
@@ -17,13 +18,16 @@ NVCC     ?= nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test format lint types tests clean
+.PHONY: demo test test-all format lint types tests all-tests clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py --out demo
 
 test: lint types tests
+
+test-all: lint types all-tests
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -52,7 +56,10 @@ types: $(VENV)/.test
 	cd build/types && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" -p differseg
 
 tests: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST) -m "not slow"
+
+all-tests: $(VENV)/.test
+	$(PYTEST)
 
 clean:
 	rm -rf $(VENV) build demo .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -59,8 +59,8 @@ def tiny():
     [
         ("tiny", 448),
         ("tiny", 512),
-        pytest.param("small", 512, marks=pytest.mark.slow),
-        pytest.param("base_plus", 512, marks=pytest.mark.slow),
+        ("small", 512),
+        ("base_plus", 512),
         pytest.param("large", 512, marks=pytest.mark.slow),
     ],
 )
@@ -181,7 +181,6 @@ def test_lowering_leaves_the_trunk_as_it_was(tiny):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-@pytest.mark.slow
 def test_exported_trunk_is_plain_arithmetic(tmp_path):
     onnx = pytest.importorskip("onnx")
     export_onnx = pytest.importorskip("differseg.export.exporter").export_onnx

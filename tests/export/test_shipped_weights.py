@@ -12,8 +12,15 @@ from differseg.export.to_onnx import export_model
 IMAGES = 8  # spread over the folder, day and night
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size_hw", [(480, 640), (256, 320), (352, 608)], ids=str)
+@pytest.mark.parametrize(
+    "size_hw",
+    [
+        (256, 320),
+        pytest.param((480, 640), marks=pytest.mark.slow),
+        pytest.param((352, 608), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_the_file_equals_pytorch_on_real_pairs(
     sample_data: Path, tmp_path: Path, size_hw: tuple[int, int]
 ) -> None:

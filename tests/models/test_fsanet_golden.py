@@ -131,7 +131,6 @@ def watched(model, names):
     return seen, handles
 
 
-@pytest.mark.slow
 def test_golden_values_inside(golden):
     seen, handles = watched(golden, INSIDE)
     with torch.no_grad():
@@ -145,8 +144,14 @@ def test_golden_values_inside(golden):
         assert seen[name] == pytest.approx(expected, abs=2e-6), name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size_hw", OUTPUTS, ids=str)
+@pytest.mark.parametrize(
+    "size_hw",
+    [
+        pytest.param(size_hw, marks=pytest.mark.slow if size_hw[0] > 352 else ())
+        for size_hw in OUTPUTS
+    ],
+    ids=str,
+)
 def test_golden_outputs(golden, size_hw):
     height, width = size_hw
     pixels = ((0, 0), (height // 2, width // 2), (height // 3, 2 * width // 3))

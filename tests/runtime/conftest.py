@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ from tiny_network import (
     tiny_onnx,
     write_model,
 )
+
+# FFmpeg's part of OpenCV reads it once in a process. The runtime sets it, but here it may be a
+# test's own reading or writing that comes first.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 @pytest.fixture(scope="session")
