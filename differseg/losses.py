@@ -1,11 +1,15 @@
-"""The loss of the DifferSeg paper: cross-entropy plus soft IoU weighted towards edges.
+"""Losses: of the DifferSeg paper for two classes, and cross-entropy for more.
 
-Every output of the network gets ``mean BCE-with-logits + weighted soft IoU``; with deep
-supervision the losses of the main and the side outputs are summed without weights.  The weight of
-a pixel is ``w = 1 + 5 * |avg31(mask) - mask|``: 1 deep inside a region, up to 6 next to an edge.
+Two classes: cross-entropy plus soft IoU weighted towards edges. Every output of the network gets
+``mean BCE-with-logits + weighted soft IoU``; with deep supervision the losses of the main and the
+side outputs are summed without weights. The weight of a pixel is ``w = 1 + 5 * |avg31(mask) -
+mask|``: 1 deep inside a region, up to 6 next to an edge.
 
 The cross-entropy is the plain mean: the authors write it as a weighted one, but the legacy
 argument in their call reduces it to a scalar first, so that the weights cancel out.
+
+More classes: mean cross-entropy, with weights of the classes where they are given, of the main
+output and, with a weight of their own, of the side outputs.
 """
 
 from __future__ import annotations
@@ -17,7 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from differseg.data.labels import IGNORE
 from differseg.errors import InputError
+
+AUX_WEIGHT = 0.4
+"""Weight of each side output's cross-entropy, with more than two classes; the common choice."""
 
 WINDOW_PX = 31
 """Side of the square window whose mean of the mask says how near an edge is."""
@@ -127,3 +135,50 @@ def _check_shapes(logits: Tensor, mask: Tensor, valid: Tensor | None) -> None:
                 f"loss: {name} is {tuple(other.shape)} but the logits are {tuple(logits.shape)}; "
                 "give both as (N, 1, H, W) at the network's size"
             )
+
+
+def class_loss(
+    outputs: Mapping[str, Any], labels: Tensor, class_weights: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of the main output plus ``AUX_WEIGHT`` times that of each side output.
+
+    Args:
+        outputs: What a network returns in training mode: ``logits`` (N, K, H, W) and ``aux``, a
+            list of side outputs (N, K, h, w) of any size, which are resized bilinearly.
+        labels: (N, 1, H, W) uint8, place of the class at every pixel, 255 ignored.
+        class_weights: (K,) float32; a pixel weighs as its label's class, and the mean is taken by
+            weight.  None weighs all the same.
+
+    Returns:
+        Scalar float32, >= 0; 0 where all is ignored.
+
+    Raises:
+        InputError: The main output's size differs from the labels'.
+    """
+    main = outputs["logits"]
+    if main.shape[2:] != labels.shape[2:] or labels.shape[1] != 1:
+        raise InputError(
+            f"loss: labels are {tuple(labels.shape)} but the logits are {tuple(main.shape)}; give "
+            "labels as (N, 1, H, W) at the network's size"
+        )
+    target = labels[:, 0].long()  # (N, H, W)
+    loss = _cross_entropy(main, target, class_weights)
+    for side in outputs.get("aux", ()):
+        if side.shape[2:] != main.shape[2:]:
+            size_hw = main.shape[2:]
+            side = F.interpolate(side.float(), size=size_hw, mode="bilinear", align_corners=False)
+        loss = loss + AUX_WEIGHT * _cross_entropy(side, target, class_weights)
+    return loss
+
+
+def _cross_entropy(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Mean over the pixels that are not ignored, by weight; 0, not NaN, where there are none."""
+    logits = logits.float()  # sums over 300,000 pixels overflow float16
+    total = F.cross_entropy(
+        logits, target, weight=class_weights, ignore_index=IGNORE, reduction="sum"
+    )
+    known = target != IGNORE
+    if class_weights is None:
+        return total / known.sum().clamp_min(1)
+    weights = class_weights[target.where(known, torch.zeros_like(target))] * known
+    return total / weights.sum().clamp_min(1e-6)

@@ -5,7 +5,7 @@ What evaluation and validation share, so that neither asks how many classes ther
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -47,12 +47,10 @@ class Scorer(Protocol):
 
     Attributes:
         headline: Name of the figure that ranks images and epochs.
-        in_short: Names of the figures that stand in one line, the headline first.
         columns: Names of the figures of an image.
     """
 
     headline: str
-    in_short: tuple[str, ...]
     columns: tuple[str, ...]
 
     def score(self, probability: npt.NDArray[np.float32], label: npt.NDArray[np.uint8]) -> Scored:
@@ -82,7 +80,6 @@ class BinaryScorer:
     """
 
     headline = "iou"
-    in_short: tuple[str, ...] = ("iou", "boundary_f", "mae")
     columns: tuple[str, ...] = tuple(field.name for field in fields(ImageScores))
 
     def __init__(self, threshold: float, tolerance_px: float = BOUNDARY_TOLERANCE_PX) -> None:
@@ -117,7 +114,6 @@ class ClassScorer:
     """
 
     headline = "mean_iou"
-    in_short: tuple[str, ...] = ("mean_iou", "pixel_accuracy")
     columns: tuple[str, ...] = tuple(field.name for field in fields(ClassScores))
 
     def __init__(self, classes: Sequence[ClassSpec]) -> None:
@@ -159,3 +155,16 @@ def open_scorer(
     if len(classes) > 2:
         return ClassScorer(classes)
     return BinaryScorer(threshold, tolerance_px)
+
+
+def in_short(figures: Mapping[str, Any], separator: str = ", ") -> str:
+    """Return the figures that stand in one line, the headline first.
+
+    Args:
+        figures: What :meth:`Scorer.compute` returned.
+        separator: Between two of them.
+    """
+    names: tuple[str, ...] = ("iou", "boundary_f", "mae")
+    if "class_iou" in figures:
+        names = ("mean_iou", "pixel_accuracy")
+    return separator.join(f"{name} {figures[name]:.4f}" for name in names)

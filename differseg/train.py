@@ -22,6 +22,8 @@ from differseg.manifest import Decision, ThermalPolicy
 from differseg.models import create_model
 from differseg.models.spec import ModelSpec
 from differseg.options import parse
+from differseg.scoring import in_short
+from differseg.training.class_weights import choose_class_weights
 from differseg.training.epochs import Epochs
 from differseg.training.interruption import WORKERS_GONE, StopRequest
 from differseg.training.loop import Position, Recipe, Trainer
@@ -57,6 +59,8 @@ class _Choices:
     device: Decision
     precision: Decision
     freeze_norm: Decision
+    class_weights: Decision
+    weight_values: tuple[float, ...] | None
 
 
 def train(options: TrainOptions, console: Console | None = None) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
         )
     start = None if options.init is None else load_start(options.init, model)
     data = _open_data(options, model.spec, size_hw, start)
-    choices = _choose(options)
+    choices = _choose(options, model.spec, data)
     config = _identity(options, data, size_hw, start, choices)
     trainer = Trainer(
         model,
@@ -166,17 +170,20 @@ def _open_data(
     )  # fmt: skip
 
 
-def _choose(options: TrainOptions) -> _Choices:
+def _choose(options: TrainOptions, spec: ModelSpec, data: TrainingData) -> _Choices:
     device = choose_device(options.device)
+    weights, values = choose_class_weights(options.class_weights, spec.classes, data.train)
     return _Choices(
         device,
         choose_precision(options.precision, torch.device(device.value)),
         choose_freeze_norm(options.freeze_norm, options.init is not None),
+        weights,
+        values,
     )
 
 
 def _decisions(choices: _Choices) -> list[Decision]:
-    return [choices.device, choices.precision, choices.freeze_norm]
+    return [choices.device, choices.precision, choices.freeze_norm, choices.class_weights]
 
 
 def _identity(
@@ -204,7 +211,8 @@ def _identity(
         NOTES: {
             "init": start and str(start.path),
             "decisions": [
-                dataclasses.asdict(choice) for choice in (choices.precision, choices.freeze_norm)
+                dataclasses.asdict(choice)
+                for choice in (choices.precision, choices.freeze_norm, choices.class_weights)
             ],
         },
     }
@@ -219,6 +227,7 @@ def _recipe(options: TrainOptions, data: TrainingData, choices: _Choices) -> Rec
         total_steps=options.epochs * data.batches_per_epoch,
         trained_start=options.init is not None,
         freeze_norm=choices.freeze_norm.value == "on",
+        class_weights=choices.weight_values,
     )
 
 
@@ -242,6 +251,8 @@ def _announce(
         f"{trainer.device}, {trainer.precision}, run folder {options.out}",
         f"statistics of batch normalisation are {state}: {freeze.reason}",
     ]
+    if choices.weight_values is not None:
+        lines.append(f"class weights: {choices.class_weights.value}")
     remembered = options.ema**trainer.recipe.total_steps
     if options.init is not None and remembered > _MUCH_REMEMBERED:
         lines.append(
@@ -274,10 +285,7 @@ def _last_line(options: TrainOptions, summary: dict[str, Any]) -> str | None:
         return f"stopped after step {summary['steps']}; go on with: {resume_command(options)}"
     if summary["best"] is None:
         return None
-    figures = (
-        f"iou {summary['best']['iou']:.4f}, boundary_f {summary['best']['boundary_f']:.4f}; "
-        f"weights {summary['weights']}"
-    )
+    figures = f"{in_short(summary['best'])}; weights {summary['weights']}"
     if summary["best_epoch"] == 0:
         return f"done: no epoch improved on --init {options.init}, {figures} are those of --init"
     return f"done: best epoch {summary['best_epoch']}, {figures}"

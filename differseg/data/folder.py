@@ -102,10 +102,19 @@ class FolderDataset:
             image = read_image(self._files[name][stem], name)
             sample[name] = np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
         if self.rule is not None:
-            path = self._files[LABELS][stem]
-            sample["mask"] = self.rule.apply(read_image(path, "label"), str(path))
+            sample["mask"] = self.mask(index)
         self._check_sizes(sample)
         return sample
+
+    def mask(self, index: int) -> npt.NDArray[np.uint8]:
+        """Read the label of one sample alone; the folder has some.
+
+        Raises:
+            InputError: It cannot be read, or holds a value outside the rule; names the file.
+        """
+        assert self.rule is not None
+        path = self._files[LABELS][self.stems[index]]
+        return self.rule.apply(read_image(path, "label"), str(path))
 
     def select(self, stems: Sequence[str]) -> FolderDataset:
         """Return the same data set with only these samples, in this order, by the same rule."""

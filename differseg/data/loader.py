@@ -113,7 +113,7 @@ class PreparedSamples(Dataset[Batch]):
     ) -> None:
         """Keep what is needed; ``augmentation`` None only stretches to ``size_hw``."""
         self._source, self._seed, self._size_hw = source, seed, size_hw
-        self._names = [modality.name for modality in spec.modalities]
+        self._names, self._binary = [modality.name for modality in spec.modalities], spec.binary
         self._augmentation = augmentation
         self._mapper = ThermalMapper(policy)
 
@@ -130,7 +130,7 @@ class PreparedSamples(Dataset[Batch]):
         else:
             rng = np.random.default_rng([self._seed, 2, epoch, index])
             planes = augment(planes, self._size_hw, self._augmentation, rng)
-        return to_tensors(planes)
+        return to_tensors(planes, binary=self._binary)
 
     def _planes(self, sample: dict[str, Any]) -> Planes:
         planes: Planes = {}
@@ -148,16 +148,23 @@ class PreparedSamples(Dataset[Batch]):
         return planes
 
 
-def to_tensors(planes: Planes) -> Batch:
+def to_tensors(planes: Planes, *, binary: bool = True) -> Batch:
     """Turn planes into tensors.
 
+    Args:
+        planes: A sample.
+        binary: Whether its mask knows object and background, or several classes.
+
     Returns:
-        Colour (3, H, W) and thermal or depth (1, H, W) float32 in 0..1, not normalised; ``mask``
-        (1, H, W) float32, 0 or 1; ``valid`` (1, H, W) float32, 0 where the mask is ignored.
+        Colour (3, H, W) and thermal or depth (1, H, W) float32 in 0..1, not normalised.  Binary:
+        ``mask`` (1, H, W) float32, 0 or 1; ``valid`` (1, H, W) float32, 0 where the mask is
+        ignored.  Several classes: ``mask`` (1, H, W) uint8, places of classes, 255 ignored.
     """
     tensors = {}
     for name, plane in planes.items():
-        if name == "mask":
+        if name == "mask" and not binary:
+            tensors["mask"] = torch.from_numpy(np.ascontiguousarray(plane, np.uint8))[None]
+        elif name == "mask":
             valid = plane != IGNORE
             tensors["mask"] = torch.from_numpy(((plane > 0) & valid).astype(np.float32))[None]
             tensors["valid"] = torch.from_numpy(valid.astype(np.float32))[None]
@@ -265,8 +272,8 @@ def make_loader(
         policy: How thermal becomes 0..1; the defaults of :class:`ThermalPolicy` when None.
 
     Returns:
-        Batches as dicts: each modality (N, C, H, W) float32 in 0..1, not normalised, ``mask``
-        and ``valid`` (N, 1, H, W) float32.
+        Batches as dicts: each modality (N, C, H, W) float32 in 0..1, not normalised, and the
+        label as :func:`to_tensors` gives it, with a batch axis.
 
     Raises:
         InputError: The data set is empty; while iterating, a sample that cannot be used.

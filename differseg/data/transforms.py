@@ -1,9 +1,10 @@
 """Joint changes of an image, its second modality and its mask, for training.
 
-A sample here is a dict of planes of one size: ``rgb`` and ``flow`` (H, W, 3) uint8, ``thermal``
-and ``depth`` (H, W) float32 in 0..1 (after the thermal policy), ``mask`` (H, W) uint8 with 0, 1
-and 255 = ignore.  All randomness comes from the generator handed in, and each step draws the same
-number of values whatever happens, so a sample is a function of its generator's seed.
+A sample here is a dict of planes of one size: ``rgb`` and ``flow`` (H, W, 3) uint8, ``thermal`` and
+``depth`` (H, W) float32 in 0..1 (after the thermal policy), ``mask`` (H, W) uint8 with places of
+classes (0 and 1 of two) and 255 = ignore. All randomness comes from the generator handed in, and
+each step draws the same number of values whatever happens, so a sample is a function of its
+generator's seed.
 """
 
 from __future__ import annotations

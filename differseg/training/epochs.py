@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from differseg.checkpoints import save_checkpoint
-from differseg.pictures import comparison_grid, write_picture
+from differseg.pictures import write_picture
 from differseg.training.interruption import StopRequest
 from differseg.training.loop import Trainer
 from differseg.training.progress import RunDisplay
@@ -96,16 +96,14 @@ class Epochs:
         judged = validate(trainer, data.held_out_batches(), data.held_out_stems, self.stop)
         if judged is None:
             return None
-        figures, rows = judged
         if not self.folder.snapshot.exists():
             self._write_snapshot()  # results never lie in a folder without a state to go on from
-        best = figures["iou"] > position.best
+        best = judged.headline > position.best
         if best:
-            position.best, position.best_epoch = figures["iou"], epoch
+            position.best, position.best_epoch = judged.headline, epoch
             with trainer.average.applied_to(trainer.model):
                 save_checkpoint(self.folder.best, trainer.model, extra=notes)
-        picture = comparison_grid(rows, threshold=trainer.spec.threshold)
-        write_picture(self.folder.picture(epoch), picture)
+        write_picture(self.folder.picture(epoch), judged.picture)
         line = {
             "epoch": epoch,
             "step": position.step,
@@ -113,7 +111,7 @@ class Epochs:
             "learning_rate": trainer.optimizer.param_groups[0]["lr"] if epoch else None,
             "images_per_s": position.images / max(position.seconds, 1e-9) if epoch else None,
             "best": best,
-            "validation": figures,
+            "validation": judged.figures,
         }
         position.history.append(line)
         position.epoch, position.batch, position.images = epoch, 0, 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from differseg.errors import CheckFailedError, CheckpointError
-from differseg.losses import deep_supervision_loss
+from differseg.losses import class_loss, deep_supervision_loss
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import Normalize
 from differseg.training.averaging import WeightAverage
@@ -31,6 +31,7 @@ _DETAIL = 160
 class Recipe:
     """The numbers that a step needs.
 
+    ``class_weights`` are those of more than two classes in the loss, None where all weigh the same.
     ``trained_start`` says that the network comes with trained weights, ``freeze_norm`` that the
     statistics of its batch normalisations stay as they are.
     """
@@ -42,6 +43,7 @@ class Recipe:
     total_steps: int
     trained_start: bool = False
     freeze_norm: bool = False
+    class_weights: tuple[float, ...] | None = None
 
 
 @dataclass
@@ -81,6 +83,8 @@ class Trainer:
         self.recipe, self.device, self.precision = recipe, device, precision
         self.spec = model.spec
         self.normalize = Normalize(self.spec).to(device)
+        weights = recipe.class_weights
+        self._class_weights = None if weights is None else torch.tensor(weights, device=device)
         self.optimizer = create_optimizer(model, recipe.learning_rate, recipe.weight_decay)
         self.average = WeightAverage(model, recipe.ema_decay, recipe.trained_start)
         self._statistics = BatchStatistics(model)
@@ -102,8 +106,9 @@ class Trainer:
         The network is put into training mode first, whatever mode it was left in.
 
         Args:
-            batch: Each modality (N, C, H, W) float in 0..1, ``mask`` (N, 1, H, W) float and
-                ``valid`` (N, 1, H, W) float, 0 where the label is ignored.
+            batch: Each modality (N, C, H, W) float in 0..1.  Of two classes ``mask`` (N, 1, H, W)
+                float and ``valid`` (N, 1, H, W) float, 0 where the label is ignored; of more
+                ``mask`` (N, 1, H, W) uint8, 255 ignored.
 
         Raises:
             CheckFailedError: Loss or gradient are not finite; weights and batch statistics are as
@@ -140,11 +145,13 @@ class Trainer:
 
     def _loss(self, batch: dict[str, Tensor]) -> Tensor:
         mask = batch["mask"].to(self.device, non_blocking=True)
-        valid = batch["valid"].to(self.device, non_blocking=True)
         reduced = torch.float16 if self.precision == "fp16" else torch.bfloat16
         mixed = self.precision != "fp32"
         with torch.autocast(self.device.type, dtype=reduced, enabled=mixed):
             outputs = self.model(*self.inputs(batch))
+        if not self.spec.binary:
+            return class_loss(outputs, mask, self._class_weights)
+        valid = batch["valid"].to(self.device, non_blocking=True)
         return deep_supervision_loss(outputs, mask, valid)
 
     def _require_finite(self, what: str, value: float, batch: dict[str, Tensor]) -> None:

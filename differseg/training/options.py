@@ -45,7 +45,10 @@ class TrainOptions:
     synthetic_cache: Path | None = option(None, metavar="DIR")
     """Folder that keeps drawn scenes, about 1.2 MB a sample; RUN/synthetic when not given."""
     label_rule: str = "auto"
-    """How label files become a binary mask, see docs/training.md."""
+    """How label files become a mask, see docs/training.md."""
+    class_weights: str | None = option(None, metavar="W")
+    """With more than two classes: weights of the classes in the loss, as numbers with commas, or
+    'labels' for weights from the labels' frequencies; all weigh the same when not given."""
     holdout: float = 0.15
     """Share of a folder held out for validation, by whole sequences."""
     size: tuple[int, int] | None = None

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from differseg.scoring import in_short
+
 _SMOOTHING = 0.1
 
 
@@ -88,8 +90,7 @@ class RunDisplay:
         text = (
             f"epoch {line['epoch']:>3}/{self.epochs}  "
             f"{'loss {:.4f}'.format(line['loss']) if trained else '(--init)   '}  "
-            f"iou {figures['iou']:.4f}  boundary_f {figures['boundary_f']:.4f}  "
-            f"mae {figures['mae']:.4f}"
+            f"{in_short(figures, '  ')}"
             f"{'  {:.1f} images/s'.format(line['images_per_s']) if trained else ''}"
             f"{'  best' if line['best'] else ''}"
         )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from differseg.metrics import IGNORE, SegmentationMetrics
-from differseg.pictures import Comparison
+from differseg.metrics import IGNORE
+from differseg.models.deployment import probability_of
+from differseg.pictures import Picture
+from differseg.scoring import Row, open_scorer
 from differseg.training.interruption import StopRequest
 from differseg.training.loop import Trainer
 
@@ -18,9 +22,24 @@ PICTURES = 4
 """Held-out samples that every epoch's picture grid shows, spread over the set."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a validation found.
+
+    Attributes:
+        figures: Of all held-out samples, as JSON values.
+        headline: The figure that ranks epochs: IoU, or mean IoU of more than two classes.
+        picture: Grid of a few samples.
+    """
+
+    figures: dict[str, Any]
+    headline: float
+    picture: Picture
+
+
 def validate(
     trainer: Trainer, batches: Iterable[dict[str, Tensor]], stems: list[str], stop: StopRequest
-) -> tuple[dict[str, float], list[Comparison]] | None:
+) -> Judged | None:
     """Score the averaged weights at the network's size.
 
     Args:
@@ -30,12 +49,11 @@ def validate(
         stop: Read between batches.
 
     Returns:
-        Figures of :class:`SegmentationMetrics` and rows for the picture grid; None where a stop
-        was asked for.
+        Figures and pictures; None where a stop was asked for.
     """
-    metrics = SegmentationMetrics(trainer.spec.threshold)
+    scorer = open_scorer(trainer.spec.classes, trainer.spec.threshold)
     shown = {round(i * (len(stems) - 1) / max(1, PICTURES - 1)) for i in range(PICTURES)}
-    rows: list[Comparison] = []
+    rows: list[Row] = []
     index = 0
     with trainer.average.applied_to(trainer.model), torch.inference_mode():
         trainer.model.eval()  # a step sets the mode that it needs
@@ -43,21 +61,20 @@ def validate(
             if stop.requested:
                 return None
             logits = trainer.model(*trainer.inputs(batch))["logits"]
-            probabilities = torch.sigmoid(logits.float()).cpu().numpy()  # (N, 1, H, W)
-            for n, probability in enumerate(probabilities[:, 0]):
-                label = _label(batch, n)
-                scores = metrics.update(probability, label)
+            maps = probability_of(trainer.spec, logits.float()).cpu().numpy()  # (N, 1 or K, H, W)
+            for n, probability in enumerate(maps[:, 0] if trainer.spec.binary else maps):
+                scored = scorer.score(probability, _label(batch, n))
                 if index in shown:
-                    caption = f"{stems[index]}   iou {scores.iou:.3f}"
-                    rows.append(
-                        Comparison(caption, _pictures(trainer, batch, n), probability, label)
-                    )
+                    rows.append(scorer.row(scored, stems[index], _pictures(trainer, batch, n)))
                 index += 1
-    return metrics.compute(), rows
+    figures = scorer.compute()
+    return Judged(figures, figures[scorer.headline], scorer.grid(rows))
 
 
 def _label(batch: dict[str, Tensor], n: int) -> npt.NDArray[np.uint8]:
-    """Return (H, W) uint8: 0, 1, 255 ignored."""
+    """Return (H, W) uint8: places of classes (0 and 1 of two), 255 ignored."""
+    if batch["mask"].dtype == torch.uint8:
+        return np.asarray(batch["mask"][n, 0].numpy())
     label = (batch["mask"][n, 0] > 0.5).to(torch.uint8)
     label = torch.where(batch["valid"][n, 0] > 0, label, IGNORE)
     return np.asarray(label.numpy(), dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 
 from differseg.data.loader import EpochOrder, make_loader
+from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
-from differseg.manifest import ThermalPolicy
+from differseg.manifest import ClassSpec, ThermalPolicy
 from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec
 from differseg.runtime.preprocess import resize, resize_label
 from differseg.runtime.thermal import ThermalMapper
@@ -150,3 +152,44 @@ def test_groups_stay_near_each_other() -> None:
     assert sorted(found) == list(range(48))
     for first in range(0, 48, 16):
         assert len({index // 8 for index in found[first : first + 16]}) == 2
+
+
+class ToyClasses(Toy):
+    """Labels of four classes, in blocks."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = super().__getitem__(index)
+        places = np.random.default_rng(index).choice([0, 1, 2, 3, 255], (5, 9)).astype(np.uint8)
+        return {**sample, "mask": np.kron(places, np.ones((8, 8), np.uint8))}
+
+
+CLASSES_SPEC = dataclasses.replace(
+    SPEC, classes=tuple(ClassSpec(place, f"c{place}", (place, 0, 0)) for place in range(4))
+)
+
+
+def test_labels_of_several_classes_are_kept() -> None:
+    judged = batches(dataset=ToyClasses(), spec=CLASSES_SPEC, train=False)
+    assert "valid" not in judged[0]
+    assert judged[0]["mask"].dtype == torch.uint8
+    assert judged[0]["mask"].shape == (3, 1, 32, 64)
+    stretched = resize_label(ToyClasses()[4]["mask"], (32, 64))
+    assert np.array_equal(judged[1]["mask"][1, 0].numpy(), stretched)
+
+
+def test_changed_labels_hold_no_class_that_was_not_there_and_are_ignored_outside() -> None:
+    everything = Augmentation(flip=1, rotate=1, rotate_deg=20, largest_crop=3, smallest_crop=1)
+    one = ToyClasses(6)
+    one_class = [{**one[index], "mask": np.full((40, 72), 2, np.uint8)} for index in range(6)]
+    seen = set()
+    for batch in batches(dataset=one_class, spec=CLASSES_SPEC, augmentation=everything):
+        seen |= set(batch["mask"].unique().tolist())
+    assert seen == {2, 255}
+    found = batches(dataset=ToyClasses(), spec=CLASSES_SPEC, augmentation=everything)
+    assert set(torch.cat([b["mask"].flatten() for b in found]).unique().tolist()) == {
+        0,
+        1,
+        2,
+        3,
+        255,
+    }

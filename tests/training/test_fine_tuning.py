@@ -201,8 +201,9 @@ def test_a_checkpoint_names_everything_that_its_weights_have_seen(
     plain = epochs.validate
 
     def rising(trainer: Any, *args: Any) -> Any:
-        figures, rows = plain(trainer, *args)  # type: ignore[misc]
-        return {**figures, "iou": 0.1 + trainer.position.step / 100}, rows
+        judged = plain(trainer, *args)
+        assert judged is not None
+        return dataclasses.replace(judged, headline=0.1 + trainer.position.step / 100)
 
     monkeypatch.setattr(epochs, "validate", rising)
     first = short_run(tmp_path / "first", tmp_path / "scenes", synthetic_count=8, epochs=1)
