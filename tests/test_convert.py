@@ -169,7 +169,7 @@ def test_differseg_of_two_streams_needs_its_task(two_streams, tmp_path, out):
     message = refusal(InputError, path, out)
     assert "fit several tasks, and no tensor tells which" in message
     report = convert(ConvertOptions(path, out, task="rgbd"))
-    assert (report.model, report.config["task"]) == ("differseg", "rgbd")
+    assert (report.model, report.config["task"]) == ("differseg-rgbd-tiny", "rgbd")
     assert report.config["widths"] == [8, 8, 16, 16]
     assert "float16" in report.kinds
     loaded = load_checkpoint(out)

@@ -14,6 +14,9 @@ from differseg.models import create_model, list_models
 EDGE = [info.name for info in list_models() if info.name.endswith("-edge")]
 AUTHORS = [info.name for info in list_models() if info.name not in EDGE]
 INFO = {info.name: info for info in list_models()}
+# Their parameters are also counted in test_differseg_sizes.py, which is fast.
+SMALLER_HIERAS = ("hiera_t", "hiera_s", "hiera_b_plus")
+SLOW = {name for name in AUTHORS if INFO[name].config.get("backbone") in SMALLER_HIERAS}
 
 
 def build_on_meta(name):
@@ -30,7 +33,10 @@ def build_on_meta(name):
     return model, counter.get_total_flops() / 2e9
 
 
-@pytest.mark.parametrize("name", EDGE + AUTHORS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in EDGE + AUTHORS],
+)
 def test_recorded_figures_are_those_of_the_built_network(name):
     if name in AUTHORS and importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed: pip install 'differseg[timm]'")

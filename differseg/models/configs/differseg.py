@@ -68,6 +68,23 @@ _DEFAULTS: dict[Backbone, _BackboneDefaults] = {
     "hiera_l": _BackboneDefaults(_AUTHORS_WIDTHS, (512, 512)),
 }
 
+_TRUNKS: dict[Backbone, tuple[str, str]] = {
+    "hiera_l": ("", "the authors' {} network"),
+    "hiera_b_plus": ("-base-plus", "the authors' {} network with SAM 2's base plus trunk"),
+    "hiera_s": ("-small", "the authors' {} network with SAM 2's small trunk"),
+    "hiera_t": ("-tiny", "the authors' {} network with SAM 2's tiny trunk, decoder half as wide"),
+}
+"""What each trunk adds to a name, and the summary; the authors publish the large one alone."""
+
+_TASKS: dict[Task, str] = {"rgb": "RGB", "rgbd": "RGB-D", "rgbt": "RGB-T", "video": "video"}
+
+
+def _authors(task: Task, backbone: Backbone, params: int, gmacs: float) -> ModelInfo:
+    suffix, summary = _TRUNKS[backbone]
+    name, summary = f"differseg-{task}{suffix}", summary.format(_TASKS[task])
+    return _entry(name, summary, backbone, task, params, gmacs)
+
+
 _MODELS = (
     _entry("differseg-edge", "RGB and thermal on edge devices", "edge", "rgbt", 1_594_211, 3.48),
     _entry("differseg-rgb-edge", "RGB alone on edge devices", "edge", "rgb", 1_173_735, 1.86),
@@ -75,10 +92,22 @@ _MODELS = (
     _entry(
         "differseg-video-edge", "RGB and flow on edge devices", "edge", "video", 1_594_499, 3.51
     ),
-    _entry("differseg-rgb", "the authors' RGB network", "hiera_l", "rgb", 277_241_716, 270.6),
-    _entry("differseg-rgbd", "the authors' RGB-D network", "hiera_l", "rgbd", 303_372_072, 536.8),
-    _entry("differseg-rgbt", "the authors' RGB-T network", "hiera_l", "rgbt", 305_932_872, 543.8),
-    _entry("differseg-video", "the authors' video network", "hiera_l", "video", 303_372_072, 536.8),
+    _authors("rgb", "hiera_l", 277_241_716, 270.61),
+    _authors("rgbd", "hiera_l", 303_372_072, 536.81),
+    _authors("rgbt", "hiera_l", 305_932_872, 543.78),
+    _authors("video", "hiera_l", 303_372_072, 536.81),
+    _authors("rgb", "hiera_b_plus", 131_832_004, 92.38),
+    _authors("rgbd", "hiera_b_plus", 157_962_360, 181.37),
+    _authors("rgbt", "hiera_b_plus", 158_931_584, 183.73),
+    _authors("video", "hiera_b_plus", 157_962_360, 181.37),
+    _authors("rgb", "hiera_s", 96_382_164, 66.67),
+    _authors("rgbd", "hiera_s", 122_512_520, 129.96),
+    _authors("rgbt", "hiera_s", 123_054_168, 131.32),
+    _authors("video", "hiera_s", 122_512_520, 129.96),
+    _authors("rgb", "hiera_t", 43_371_844, 31.47),
+    _authors("rgbd", "hiera_t", 49_909_080, 61.95),
+    _authors("rgbt", "hiera_t", 50_301_348, 63.08),
+    _authors("video", "hiera_t", 49_909_080, 61.95),
 )
 
 
