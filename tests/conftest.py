@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from exporter_tables import keep_exporter_tables
 from torchvision_shim import declare_missing_operators
 
 
@@ -55,6 +56,15 @@ def _torchvision_operators() -> None:
     """Let every test that builds a Hiera trunk import timm (see torchvision_shim)."""
     if importlib.util.find_spec("torch") is not None:
         declare_missing_operators()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exporter_tables() -> Iterator[None]:
+    """Make exports cheaper (see exporter_tables)."""
+    with pytest.MonkeyPatch.context() as patch:
+        if importlib.util.find_spec("torch") is not None:
+            keep_exporter_tables(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
