@@ -2,16 +2,18 @@
 
     python benchmarks/decided_weights.py --model differseg-rgbt --data DIR --out F.safetensors
 
-Batch statistics are those of the images, and the last convolution is scaled and shifted so that
-the logits over the images have median 0 and standard deviation 2: half of the pixels are
-foreground, and a comparison of two engines has outlines to disagree about.
+Batch statistics are those of the images, layer scales that start near zero are enlarged, and the
+convolution that gives the logits is scaled and shifted so that each class's logits over the images
+have median 0 and standard deviation 2: of two classes half of the pixels are foreground, of more
+every class wins somewhere, and a comparison of two engines has outlines to disagree about.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +21,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from differseg.checkpoints import save_checkpoint
-from differseg.errors import InputError
+from differseg.errors import CheckFailedError
 from differseg.export.manifest_builder import build_manifest
 from differseg.export.parity_data import load_samples
 from differseg.manifest import WeightsRecord
@@ -31,15 +33,24 @@ from differseg.options import option, parse, run_main
 LOGIT_STD = 2.0
 """Spread of the logits: the middle two thirds of the probabilities lie between 0.12 and 0.88."""
 
+LAYER_SCALE = 0.3
+"""What layer scales that start near zero become: otherwise a trunk's blocks would not be seen."""
+
+_NEAR_ZERO = 0.02
+_STEPS = 6  # one, where what follows the convolution does not look at the logits
+_SCALES = ("layer_scale", "gamma", "grn.weight")
+Batches = Sequence[tuple[Tensor, ...]]
+
 
 @dataclass(frozen=True)
 class DecidedOptions:
     """Write random weights whose masks are neither empty nor full."""
 
-    data: Path = option(metavar="DIR")
-    """Folder with rgb/ and, by the network's task, thermal/, depth/ or flow/."""
     out: Path = option(metavar="F.safetensors")
     """The file to write."""
+    data: Path | None = option(None, metavar="DIR")
+    """Folder with rgb/ and, by the network's task, thermal/, depth/ or flow/; synthetic scenes
+    where it is left out."""
     model: str = option("differseg-rgbt", metavar="NAME")
     """Configuration, see 'differseg models'."""
     images: int = 4
@@ -48,56 +59,133 @@ class DecidedOptions:
     """Seed of the random weights."""
 
 
-def decide(model: SegmentationModel, batches: Sequence[tuple[Tensor, ...]]) -> None:
-    """Set batch statistics and the last convolution of ``model`` from raw inputs, in place.
+def decided_network(name: str, data: Path | None, images: int, seed: int = 0) -> SegmentationModel:
+    """Return a network with such weights.
 
     Args:
-        model: Ends in ``predtrans1``, as every DifferSeg network does.
-        batches: Positional inputs of :class:`DeploymentModule`, one image each.
+        name: A named configuration.
+        data: Folder of images; None takes synthetic scenes.
+        images: How many of them.
+        seed: Of the random weights.
     """
-    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all images
-    _logits(model, batches, norms)
-    values = torch.cat([x.flatten() for x in _logits(model, batches, [])])
-    last = [part for part in model.predtrans1.modules() if isinstance(part, nn.Conv2d)][-1]
+    torch.manual_seed(seed)
+    model = create_model(name)
+    manifest = build_manifest(model.spec, model.spec.size_hw, weights=WeightsRecord("random"))
+    samples = load_samples(manifest.inputs, data, images, classes=model.spec.classes)
+    decide(model, [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples])
+    return model
+
+
+def decide(model: SegmentationModel, batches: Batches) -> None:
+    """Set batch statistics, layer scales and the logits' convolution of ``model``, in place.
+
+    Args:
+        model: Its logits come from one convolution, after which maps are only resampled.
+        batches: Positional inputs of :class:`DeploymentModule`, one image each.
+
+    Raises:
+        CheckFailedError: The logits are not what was asked for: they come from elsewhere.
+    """
+    enlarge_layer_scales(model)
+    _measure_batch_statistics(model, batches)
+    for _ in range(_STEPS):
+        names: list[str] = []
+        values = _logits(model, batches, names)
+        spread = values.std(1)
+        if 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD:
+            return
+        _rescale(model, names[-1], LOGIT_STD / spread, -values.median(1).values)
+    raise CheckFailedError(
+        f"{model.spec.name}: after {_STEPS} steps at {names[-1]} the logits have a standard "
+        f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}; they come from elsewhere"
+    )
+
+
+def _rescale(model: SegmentationModel, name: str, gain: Tensor, shift: Tensor) -> None:
+    """Let the convolution of this name give ``(logits + shift) * gain``; both (K,)."""
+    last = model.get_submodule(name)
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    side_by_side = last.out_channels // model.spec.logit_channels
+    gain, shift = (x.repeat_interleave(side_by_side) for x in (gain, shift))
     with torch.no_grad():
-        gain = LOGIT_STD / values.std()
-        last.weight.mul_(gain)
-        last.bias.copy_((last.bias - values.median()) * gain)
+        last.weight.mul_(gain.view(-1, 1, 1, 1))
+        last.bias.copy_((last.bias + shift) * gain)
 
 
-def _logits(
-    model: SegmentationModel, batches: Sequence[tuple[Tensor, ...]], in_training: list[nn.Module]
+def enlarge_layer_scales(model: nn.Module) -> None:
+    """Set every layer scale that starts near zero to ``LAYER_SCALE``, in place."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if any(part in name for part in _SCALES) and value.abs().max() <= _NEAR_ZERO:
+                value.fill_(LAYER_SCALE)
+
+
+def _measure_batch_statistics(model: SegmentationModel, batches: Batches) -> None:
+    """Let every normalisation take the mean over the images of what it is given."""
+    taken: dict[nn.Module, int] = {}
+
+    def measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        x = given[0].transpose(0, 1).flatten(1)
+        if x.shape[1] == 1:  # one value a channel has no variance
+            return
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        taken[norm] = taken.get(norm, 0) + 1
+        norm.running_mean.lerp_(x.mean(1), 1 / taken[norm])
+        norm.running_var.lerp_(x.var(1), 1 / taken[norm])
+
+    _run(model, batches, nn.BatchNorm2d, lambda name: measure)
+
+
+def _logits(model: SegmentationModel, batches: Batches, names: list[str]) -> Tensor:
+    """Return the logits of all pixels, (K, pixels); the last of ``names`` is what gave them."""
+    channels = model.spec.logit_channels
+    logits: list[Tensor] = []
+
+    def note(name: str, conv: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(conv, nn.Conv2d)
+        # Of two classes, several logits a pixel may come side by side as channels.
+        fits = conv.out_channels == channels or (channels == 1 and conv.out_channels == 16)
+        if fits and conv.bias is not None:
+            names.append(name)
+
+    for output in _run(model, batches, nn.Conv2d, lambda name: partial(note, name)):
+        logits.append(output.transpose(0, 1).flatten(1))
+    return torch.cat(logits, 1)
+
+
+def _run(
+    model: SegmentationModel,
+    batches: Batches,
+    kind: type[nn.Module],
+    watch: Callable[[str], Callable[[nn.Module, tuple[Tensor, ...]], None]],
 ) -> list[Tensor]:
-    """Run every image; the parts ``in_training`` learn their batch statistics from it."""
+    """Run every image; ``watch`` of a part's name is called before each part of this kind.
+
+    Returns:
+        The logits of each image.
+    """
     deployed = DeploymentModule(model)
-    parts = dict(deployed.model.named_modules())
-    names = [name for name, part in model.named_modules() if part in in_training]
-    for name in names:
-        parts[name].train()
     logits: list[Tensor] = []
     deployed.model.register_forward_hook(lambda *call: logits.append(call[2]["logits"]))
+    for name, part in deployed.model.named_modules():
+        if isinstance(part, kind):
+            part.register_forward_pre_hook(watch(name))
     with torch.inference_mode():
         for raw in track(batches, "running the images", transient=True):
             deployed(*raw)
-    for name in names:
-        model.get_submodule(name).load_state_dict(parts[name].state_dict())
+    buffers = dict(deployed.model.named_buffers())
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
     return logits
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(DecidedOptions, argv, "decided_weights")
-    torch.manual_seed(options.seed)
-    model = create_model(options.model)
-    if not hasattr(model, "predtrans1"):
-        raise InputError(f"--model {options.model}: only DifferSeg networks have such a head")
-    manifest = build_manifest(model.spec, model.spec.size_hw, weights=WeightsRecord("random"))
-    samples = load_samples(manifest.inputs, options.data, options.images)
-    raw = [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples]
-    decide(model, raw)
+    model = decided_network(options.model, options.data, options.images, options.seed)
     save_checkpoint(options.out, model, extra={"trained_on": "nothing; random weights, decided"})
     print(f"written: {options.out}")
     return 0

@@ -36,8 +36,8 @@ from rich.progress import Progress
 from rich.table import Column, Table
 from torch import Tensor, nn
 
-from differseg.bench.command import _cpu_name
 from differseg.bench.interleave import ENVIRONMENT, PeerTimes, check_counts, measure
+from differseg.bench.machine import cpu_name
 from differseg.export import export_onnx
 from differseg.export.lowering.fourier_plan import irfft2_plan, rfft2_plan
 from differseg.ops.fourier import irfft2, rfft2
@@ -178,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(FourierOptions, argv, "fourier")
     console = Console(stderr=options.json)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "numpy"))
-    machine = f"{_cpu_name()}, {options.threads} threads, settings {options.settings}"
+    machine = f"{cpu_name()}, {options.threads} threads, settings {options.settings}"
     where = f"{machine}; Python {platform.python_version()}, {packages}"
     console.print(where, highlight=False, soft_wrap=True)
     figures = {}

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from differseg.bench.command import _cpu_name
 from differseg.bench.interleave import ENVIRONMENT, check_counts, measure
+from differseg.bench.machine import cpu_name
 from differseg.export import export_onnx
 from differseg.options import parse, run_main
 
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not console.is_terminal:
         console.width = 120
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime"))
-    machine = f"{_cpu_name()}, {options.threads} threads; Python {platform.python_version()}"
+    machine = f"{cpu_name()}, {options.threads} threads; Python {platform.python_version()}"
     console.print(f"{machine}, {packages}", highlight=False)
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:

@@ -34,8 +34,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from differseg.bench.command import _cpu_name
 from differseg.bench.interleave import ENVIRONMENT, PeerTimes, check_counts, measure
+from differseg.bench.machine import cpu_name
 from differseg.export import export_onnx
 from differseg.options import parse, run_main
 
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(ReassemblyOptions, argv, "reassembly")
     console = Console(stderr=options.json, width=110)
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnxruntime", "numpy"))
-    machine = f"{_cpu_name()}, {options.threads} threads, settings {options.settings}"
+    machine = f"{cpu_name()}, {options.threads} threads, settings {options.settings}"
     console.print(f"{machine}; Python {platform.python_version()}, {packages}", highlight=False)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console) as bar:
         task = bar.add_task("measuring", total=options.rounds * (options.bursts + 1))

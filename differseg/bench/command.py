@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from differseg.bench.interleave import MAX_OUTSIDE_CORES, PeerTimes, check_counts, measure
+from differseg.bench.machine import cpu_name
 from differseg.bench.worker import PEERS
 from differseg.errors import InputError
 from differseg.manifest import Manifest
@@ -185,7 +186,7 @@ def bench(options: BenchOptions) -> BenchResult:
         times = _measure_with_progress(arguments, options)
     return BenchResult(
         model=f"{manifest.model} {'x'.join(map(str, manifest.inputs[0].size_hw))}",
-        machine=f"{_cpu_name()}, {options.threads} threads",
+        machine=f"{cpu_name()}, {options.threads} threads",
         versions=f"Python {platform.python_version()}, numpy {np.__version__}, "
         f"OpenCV {_installed('opencv-python-headless', 'opencv-python')}",
         method=f"{options.rounds} processes each, {options.bursts} bursts of {options.frames} "
@@ -250,15 +251,6 @@ def _measure_with_progress(
             threads=options.threads,
             progress=lambda n: progress.advance(task, n),
         )
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _installed(*distributions: str) -> str:
