@@ -19,7 +19,6 @@ from rich.console import Console
 from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
 from differseg.manifest import Decision, ThermalPolicy
-from differseg.models import create_model
 from differseg.models.spec import ModelSpec
 from differseg.options import parse
 from differseg.scoring import in_short
@@ -27,6 +26,7 @@ from differseg.training.class_weights import choose_class_weights
 from differseg.training.epochs import Epochs
 from differseg.training.interruption import WORKERS_GONE, StopRequest
 from differseg.training.loop import Position, Recipe, Trainer
+from differseg.training.network import network_to_train
 from differseg.training.norms import choose_freeze_norm
 from differseg.training.options import TrainOptions, check_options, resume_command
 from differseg.training.precision import choose_device, choose_precision
@@ -84,7 +84,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
     console = console or Console()
     check_options(options)
     torch.manual_seed(options.seed)
-    model = create_model(options.model)
+    model = network_to_train(options.model, options.classes, options.init)
     size_hw = options.size or model.spec.size_hw
     if any(side % model.spec.multiple or side < 1 for side in size_hw):
         raise InputError(
@@ -100,7 +100,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
     start = None if options.init is None else load_start(options.init, model)
     data = _open_data(options, model.spec, size_hw, start)
     choices = _choose(options, model.spec, data)
-    config = _identity(options, data, size_hw, start, choices)
+    config = _identity(options, model.spec, data, size_hw, start, choices)
     trainer = Trainer(
         model,
         _recipe(options, data, choices),
@@ -188,6 +188,7 @@ def _decisions(choices: _Choices) -> list[Decision]:
 
 def _identity(
     options: TrainOptions,
+    spec: ModelSpec,
     data: TrainingData,
     size_hw: tuple[int, int],
     start: StartWeights | None,
@@ -204,6 +205,7 @@ def _identity(
         **asked,
         "data": SYNTHETIC if synthetic else str(Path(options.data).resolve()),
         "size": list(size_hw),
+        "classes": [known.name for known in spec.classes],
         "init": start and f"sha256 {start.sha256}",
         "precision": choices.precision.value,
         "freeze_norm": choices.freeze_norm.value == "on",

@@ -119,12 +119,12 @@ def build(spec: ModelSpec, config: RgbtFusionConfig) -> RgbtFusion:
     channels = cast("tuple[int, ...]", trunks[0].channels)
     decoder: PanetDecoder | FpnDecoder
     if config.decoder == "fpn":
-        decoder = FpnDecoder(channels, len(spec.classes))
+        decoder = FpnDecoder(channels, spec.logit_channels)
     else:
         decoder = PanetDecoder(
             channels,
             _EDGE_DECODER_WIDTH if edge else channels[0],
-            len(spec.classes),
+            spec.logit_channels,
             deep_supervision=bool(config.deep_supervision),
             light_join=edge,
         )

@@ -36,6 +36,9 @@ class TrainOptions:
     """Folder of the run: config, metrics, pictures, snapshot and best weights."""
     model: str = "differseg-edge"
     """Name of the network, see 'differseg models'."""
+    classes: str | None = option(None, metavar="NAMES")
+    """Classes to learn, where a network lets one choose: binary, ade20k, cityscapes, mfnet, pst900,
+    names with commas, or a text file with one name a line; its own when not given."""
     data: str = option("synthetic", metavar="DIR")
     """Folder with rgb/, thermal/ or depth/, and labels/; or the word synthetic."""
     synthetic_count: int = 2000

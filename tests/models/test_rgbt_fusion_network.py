@@ -111,6 +111,11 @@ def test_wrong_inputs_are_refused_in_one_line(shapes, text):
     [
         ({"backbone": "small"}, "backbone: expected one of 'edge', 'nano', 'tiny', 'base'"),
         ({"dataset": "mfn"}, "dataset: expected one of 'mfnet', 'pst900'; got 'mfn'"),
+        (
+            {"classes": "kitti"},
+            "classes: expected one of 'binary', 'ade20k', 'cityscapes', 'mfnet'",
+        ),
+        ({"classes": ("car",)}, "2 to 255 different names; got ('car',)"),
         ({"decoder": "unet"}, "decoder: expected one of 'panet', 'fpn'; got 'unet'"),
         (
             {"decoder": "fpn", "deep_supervision": True},
@@ -138,6 +143,18 @@ def test_data_sets_bring_their_classes_and_thermal_normalisation():
         ((0.3616,), (0.0765,)),
         ((0.2266,), (0.2804,)),
     ]
+
+
+def test_classes_may_be_ones_own():
+    named = create_model("rgbt-fusion-edge", dataset="pst900", classes=("floor", "rope", "man"))
+    assert [c.name for c in named.spec.classes] == ["floor", "rope", "man"]
+    assert named.spec.modalities[1].mean == (0.2266,)
+    assert named.spec.size_hw == (704, 1280)
+    again = create_model(named.spec.name, **named.spec.config)
+    assert again.spec == named.spec
+    binary = create_model("rgbt-fusion-edge", classes="binary").train()
+    outputs = binary(torch.rand(2, 3, 64, 96), torch.rand(2, 1, 64, 96))
+    assert {x.shape[1] for x in (outputs["logits"], *outputs["aux"])} == {1}
 
 
 @NEEDS_TIMM

@@ -103,8 +103,8 @@ def test_ade20k_has_150_classes_with_colours_of_their_own():
     [
         ({"fusion": "carafe"}, "fusion: expected one of 'freqfusion', 'dwt-ff', 'dsconv-ff'"),
         ({"attention": True}, "attention: expected one of None; got True"),
-        ({"classes": "coco"}, "classes: expected 'ade20k', 'binary' or 2 to 255 different names"),
-        ({"classes": ("car", "car")}, "different names, got ('car', 'car')"),
+        ({"classes": "coco"}, "classes: expected one of 'binary', 'ade20k', 'city"),
+        ({"classes": ("car", "car")}, "different names; got ('car', 'car')"),
         ({"classes": [f"c{i}" for i in range(256)]}, "2 to 255 different names"),
         ({"size_hw": (480, 650)}, "size_hw: expected 2 positive multiples of 32"),
         ({"direction": "both"}, "direction: expected one of 'sim', 'sim_concat'; got 'both'"),

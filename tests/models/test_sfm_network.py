@@ -136,7 +136,7 @@ def test_wrong_inputs_are_refused_in_one_line(shape, text):
     ("config", "text"),
     [
         ({"backbone": "vgg"}, "backbone: expected one of 'edge', 'resnet50'"),
-        ({"classes": "ade20k"}, "classes: expected one of 'cityscapes', 'binary'"),
+        ({"classes": "coco"}, "classes: expected one of 'binary', 'ade20k', 'cityscapes'"),
         ({"attention": "edge"}, "attention: expected one of 'high-pass', 'semantic'"),
         ({"size_hw": (480, 650)}, "size_hw: expected 2 positive multiples of 32"),
         ({"clases": "binary"}, "no setting 'clases'; did you mean 'classes'?"),
@@ -154,6 +154,7 @@ def test_settings_change_classes_and_attention():
     assert [c.name for c in edge.spec.classes][:3] == ["road", "sidewalk", "building"]
     assert edge.spec.classes[18].color_rgb == (119, 11, 32)
     assert not any("high_pass" in key for key in edge.state_dict())
+    assert len(on_meta("sfm-edge", classes=["floor", "wall", "door"]).spec.classes) == 3
     assert any("high_pass" in key for key in on_meta("sfm-edge").state_dict())
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from differseg.manifest import ClassSpec
+from differseg.models.configs.class_sets import CLASS_SETS, Classes, chosen_classes, plain_classes
 from differseg.models.spec import MODALITIES, ModalitySpec, ModelSpec
 from differseg.models.system import LARGEST_PX, ModelInfo, System, check_choice, integers, plain
 
@@ -22,7 +22,9 @@ class RgbtFusionConfig:
     backbone: Backbone = "nano"
     """Both image trunks; ``edge`` is ours, the others are ConvNeXt V2 and need timm."""
     dataset: Dataset = "mfnet"
-    """Whose classes and thermal normalisation: mfnet (9 classes) or pst900 (5 classes)."""
+    """Whose thermal normalisation, size and classes: mfnet (9 classes) or pst900 (5 classes)."""
+    classes: Classes = None
+    """The dataset's; or binary, another data set's name, or the names of the classes."""
     semantic_fusion: bool = True
     """Fuse the two coarse levels by channel meaning; false: by frequency, like the fine ones."""
     decoder: Decoder = "panet"
@@ -37,40 +39,11 @@ class RgbtFusionConfig:
 class _DatasetDefaults:
     thermal: ModalitySpec
     size_hw: tuple[int, int]
-    classes: tuple[ClassSpec, ...]
-
-
-def _classes(*named: tuple[str, tuple[int, int, int]]) -> tuple[ClassSpec, ...]:
-    return tuple(ClassSpec(number, name, color) for number, (name, color) in enumerate(named))
 
 
 _DATASETS: dict[Dataset, _DatasetDefaults] = {
-    "mfnet": _DatasetDefaults(
-        ModalitySpec("thermal", 1, (0.3616,), (0.0765,)),
-        (480, 640),
-        _classes(
-            ("unlabeled", (0, 0, 0)),
-            ("car", (64, 0, 128)),
-            ("person", (64, 64, 0)),
-            ("bike", (0, 128, 192)),
-            ("curve", (0, 0, 192)),
-            ("car_stop", (128, 128, 0)),
-            ("guardrail", (64, 64, 128)),
-            ("color_cone", (192, 128, 128)),
-            ("bump", (192, 64, 0)),
-        ),
-    ),
-    "pst900": _DatasetDefaults(
-        ModalitySpec("thermal", 1, (0.2266,), (0.2804,)),
-        (720, 1280),
-        _classes(
-            ("background", (0, 0, 0)),
-            ("fire-extinguisher", (255, 0, 0)),
-            ("backpack", (0, 255, 0)),
-            ("hand-drill", (0, 0, 255)),
-            ("survivor", (255, 255, 0)),
-        ),
-    ),
+    "mfnet": _DatasetDefaults(ModalitySpec("thermal", 1, (0.3616,), (0.0765,)), (480, 640)),
+    "pst900": _DatasetDefaults(ModalitySpec("thermal", 1, (0.2266,), (0.2804,)), (720, 1280)),
 }
 
 
@@ -91,7 +64,7 @@ def _entry(
 
 
 def _authors(backbone: Backbone, dataset: Dataset, params: int, gmacs: float) -> ModelInfo:
-    summary = f"the authors' {backbone} network, {len(_DATASETS[dataset].classes)} classes"
+    summary = f"the authors' {backbone} network, {len(CLASS_SETS[dataset])} classes"
     return _entry(f"rgbt-fusion-{backbone}-{dataset}", summary, backbone, dataset, params, gmacs)
 
 
@@ -125,9 +98,12 @@ def _resolve(name: str, settings: RgbtFusionConfig) -> tuple[ModelSpec, RgbtFusi
     defaults = _DATASETS[settings.dataset]
     # The authors' networks take any size from 32 x 32; ours halves its maps evenly.
     multiple = 32 if settings.backbone == "edge" else 1
-    size_hw = settings.size_hw or defaults.size_hw
+    fitting = tuple(side // multiple * multiple for side in defaults.size_hw)
+    size_hw = settings.size_hw or fitting
+    classes = settings.dataset if settings.classes is None else settings.classes
     settings = dataclasses.replace(
         settings,
+        classes=plain_classes(classes),
         deep_supervision=deep,
         size_hw=integers(name, "size_hw", size_hw, 2, multiple=multiple, most=LARGEST_PX),
     )
@@ -136,7 +112,7 @@ def _resolve(name: str, settings: RgbtFusionConfig) -> tuple[ModelSpec, RgbtFusi
         system="rgbt_fusion",
         task="rgbt",
         modalities=(MODALITIES["rgb"][0], defaults.thermal),
-        classes=defaults.classes,
+        classes=chosen_classes(name, settings.classes),
         size_hw=settings.size_hw,  # type: ignore[arg-type]
         multiple=multiple,
         config=plain(settings),

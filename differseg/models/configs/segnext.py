@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from differseg.errors import InputError
-from differseg.manifest import ClassSpec
-from differseg.models.configs.ade20k import ADE20K_NAMES
-from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec
+from differseg.models.configs.class_sets import Classes, chosen_classes, plain_classes
+from differseg.models.spec import MODALITIES, ModelSpec
 from differseg.models.system import (
     LARGEST_PX,
     ModelInfo,
@@ -22,7 +20,6 @@ from differseg.models.system import (
 Fusion = Literal["freqfusion", "dwt-ff", "dsconv-ff"]
 Backbone = Literal["tiny", "edge"]
 Direction = Literal["sim", "sim_concat"]
-MOST_CLASSES = 255
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,8 @@ class SegNeXtConfig:
     """How the decoder joins its levels: freqfusion, dwt-ff or dsconv-ff."""
     backbone: Backbone = "tiny"
     """Widths of trunk and decoder; ``tiny`` is the authors', ``edge`` ours."""
-    classes: str | tuple[str, ...] | None = None
-    """ade20k, binary, or the names of the classes in the order of their numbers."""
+    classes: Classes = None
+    """binary, a data set's name, or the names of the classes in the order of their numbers."""
     attention: bool | None = None
     """Self-attention over all pixels behind dwt-ff; the authors have it, their others have not."""
     direction: Direction = "sim"
@@ -143,7 +140,7 @@ def _resolve(name: str, settings: SegNeXtConfig) -> tuple[ModelSpec, SegNeXtConf
     settings = dataclasses.replace(
         settings,
         attention=attention,
-        classes=classes if isinstance(classes, str) else tuple(classes),
+        classes=plain_classes(classes),
         size_hw=integers(name, "size_hw", size_hw, 2, multiple=32, most=LARGEST_PX),
     )
     spec = ModelSpec(
@@ -151,35 +148,11 @@ def _resolve(name: str, settings: SegNeXtConfig) -> tuple[ModelSpec, SegNeXtConf
         system="segnext",
         task="rgb",
         modalities=MODALITIES["rgb"],
-        classes=_classes(name, settings.classes),
+        classes=chosen_classes(name, settings.classes),
         size_hw=settings.size_hw,  # type: ignore[arg-type]
         config=plain(settings),
     )
     return spec, settings
-
-
-def _classes(name: str, classes: Any) -> tuple[ClassSpec, ...]:
-    """Return the classes that a setting asks for."""
-    if classes == "binary":
-        return BINARY_CLASSES
-    names = ADE20K_NAMES if classes == "ade20k" else classes
-    good = isinstance(names, tuple) and all(isinstance(word, str) and word for word in names)
-    if not good or not 2 <= len(names) <= MOST_CLASSES or len(set(names)) != len(names):
-        raise InputError(
-            f"create_model('{name}'): classes: expected 'ade20k', 'binary' or 2 to {MOST_CLASSES} "
-            f"different names, got {classes!r:.80}"
-        )
-    return tuple(ClassSpec(number, word, _color(number)) for number, word in enumerate(names))
-
-
-def _color(number: int) -> tuple[int, int, int]:
-    """Spread class numbers over colours, as PASCAL VOC's map does: their bits, three at a time."""
-    channels = [0, 0, 0]
-    for place in range(8):
-        for channel in range(3):
-            channels[channel] |= ((number >> (3 * place + channel)) & 1) << (7 - place)
-    red, green, blue = channels
-    return red, green, blue
 
 
 SEGNEXT = System("segnext", SegNeXtConfig, _MODELS, _resolve)

@@ -6,12 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from differseg.manifest import ClassSpec
-from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec
+from differseg.models.configs.class_sets import Classes, chosen_classes, plain_classes
+from differseg.models.spec import MODALITIES, ModelSpec
 from differseg.models.system import LARGEST_PX, ModelInfo, System, check_choice, integers, plain
 
 Backbone = Literal["edge", "resnet50", "convnext", "swin", "segnext"]
-Classes = Literal["cityscapes", "binary"]
 Attention = Literal["high-pass", "semantic"]
 
 
@@ -21,8 +20,8 @@ class SfmConfig:
 
     backbone: Backbone = "resnet50"
     """The trunk that is modulated: resnet50, segnext, convnext or swin (timm), or edge (ours)."""
-    classes: Classes | None = None
-    """cityscapes (19 classes) or binary."""
+    classes: Classes = None
+    """binary, a data set's name, or the names of the classes in the order of their numbers."""
     attention: Attention = "high-pass"
     """How samplers find detail: through a learned high-pass, or from pooled context alone."""
     size_hw: tuple[int, int] | None = None
@@ -35,7 +34,7 @@ class BackboneDefaults:
 
     width: int
     size_hw: tuple[int, int] = (512, 1024)
-    classes: Classes = "cityscapes"
+    classes: str = "cityscapes"
 
 
 BACKBONES: dict[Backbone, BackboneDefaults] = {
@@ -45,34 +44,6 @@ BACKBONES: dict[Backbone, BackboneDefaults] = {
     "swin": BackboneDefaults(512),
     "segnext": BackboneDefaults(256),
 }
-
-CITYSCAPES = tuple(
-    ClassSpec(number, name, color)
-    for number, (name, color) in enumerate(
-        (
-            ("road", (128, 64, 128)),
-            ("sidewalk", (244, 35, 232)),
-            ("building", (70, 70, 70)),
-            ("wall", (102, 102, 156)),
-            ("fence", (190, 153, 153)),
-            ("pole", (153, 153, 153)),
-            ("traffic light", (250, 170, 30)),
-            ("traffic sign", (220, 220, 0)),
-            ("vegetation", (107, 142, 35)),
-            ("terrain", (152, 251, 152)),
-            ("sky", (70, 130, 180)),
-            ("person", (220, 20, 60)),
-            ("rider", (255, 0, 0)),
-            ("car", (0, 0, 142)),
-            ("truck", (0, 0, 70)),
-            ("bus", (0, 60, 100)),
-            ("train", (0, 80, 100)),
-            ("motorcycle", (0, 0, 230)),
-            ("bicycle", (119, 11, 32)),
-        )
-    )
-)
-"""The 19 classes that Cityscapes scores (arXiv 1604.01685), with its colours."""
 
 
 def _entry(name: str, summary: str, backbone: Backbone, params: int, gmacs: float) -> ModelInfo:
@@ -101,19 +72,18 @@ _MODELS = (
 def _resolve(name: str, settings: SfmConfig) -> tuple[ModelSpec, SfmConfig]:
     """Check a configuration, fill in what follows from it, and describe the network."""
     check_choice(name, "backbone", settings.backbone, get_args(Backbone))
-    check_choice(name, "classes", settings.classes, (*get_args(Classes), None))
     check_choice(name, "attention", settings.attention, get_args(Attention))
     defaults = BACKBONES[settings.backbone]
     size_hw = settings.size_hw or defaults.size_hw
     size_hw = integers(name, "size_hw", size_hw, 2, multiple=32, most=LARGEST_PX)
-    classes = settings.classes or defaults.classes
-    settings = dataclasses.replace(settings, classes=classes, size_hw=size_hw)
+    classes = defaults.classes if settings.classes is None else settings.classes
+    settings = dataclasses.replace(settings, classes=plain_classes(classes), size_hw=size_hw)
     spec = ModelSpec(
         name=name,
         system="sfm",
         task="rgb",
         modalities=MODALITIES["rgb"],
-        classes=BINARY_CLASSES if classes == "binary" else CITYSCAPES,
+        classes=chosen_classes(name, settings.classes),
         size_hw=size_hw,
         config=plain(settings),
     )
