@@ -9,7 +9,7 @@ The cross-entropy is the plain mean: the authors write it as a weighted one, but
 argument in their call reduces it to a scalar first, so that the weights cancel out.
 
 More classes: mean cross-entropy, with weights of the classes where they are given, of the main
-output and, with a weight of their own, of the side outputs.
+output, plus ``AUX_WEIGHT`` times the mean of that of the side outputs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from differseg.data.labels import IGNORE
 from differseg.errors import InputError
 
 AUX_WEIGHT = 0.4
-"""Weight of each side output's cross-entropy, with more than two classes; the common choice."""
+"""Weight of the side outputs together, with more than two classes; the common choice for one."""
 
 WINDOW_PX = 31
 """Side of the square window whose mean of the mask says how near an edge is."""
@@ -140,7 +140,7 @@ def _check_shapes(logits: Tensor, mask: Tensor, valid: Tensor | None) -> None:
 def class_loss(
     outputs: Mapping[str, Any], labels: Tensor, class_weights: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy of the main output plus ``AUX_WEIGHT`` times that of each side output.
+    """Cross-entropy of the main output plus ``AUX_WEIGHT`` times its mean over the side outputs.
 
     Args:
         outputs: What a network returns in training mode: ``logits`` (N, K, H, W) and ``aux``, a
@@ -163,11 +163,12 @@ def class_loss(
         )
     target = labels[:, 0].long()  # (N, H, W)
     loss = _cross_entropy(main, target, class_weights)
-    for side in outputs.get("aux", ()):
+    sides = outputs.get("aux", ())
+    for side in sides:
         if side.shape[2:] != main.shape[2:]:
             size_hw = main.shape[2:]
             side = F.interpolate(side.float(), size=size_hw, mode="bilinear", align_corners=False)
-        loss = loss + AUX_WEIGHT * _cross_entropy(side, target, class_weights)
+        loss = loss + AUX_WEIGHT / len(sides) * _cross_entropy(side, target, class_weights)
     return loss
 
 

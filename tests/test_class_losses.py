@@ -38,12 +38,12 @@ def test_equals_the_literal_loop(batch: tuple[np.ndarray, np.ndarray]) -> None:
     assert weighted == pytest.approx(literal(logits, label, WEIGHTS), abs=1e-5)
 
 
-def test_side_outputs_of_any_size_weigh_less(batch: tuple[np.ndarray, np.ndarray]) -> None:
+def test_side_outputs_of_any_size_weigh_less_together(batch: tuple[np.ndarray, np.ndarray]) -> None:
     logits, label = batch
     main = torch.from_numpy(logits).float()
     small = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     grown = torch.nn.functional.interpolate(small, (9, 11), mode="bilinear", align_corners=False)
-    wanted = literal(logits, label) + AUX_WEIGHT * (
+    wanted = literal(logits, label) + AUX_WEIGHT / 2 * (
         literal(grown.numpy(), label) + literal(-logits, label)
     )
     outputs = {"logits": main, "aux": [small, -main]}
