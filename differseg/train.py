@@ -103,7 +103,7 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
     config = _identity(options, model.spec, data, size_hw, start, choices)
     trainer = Trainer(
         model,
-        _recipe(options, data, choices),
+        _recipe(options, data, choices, start),
         torch.device(choices.device.value),
         choices.precision.value,
     )
@@ -118,8 +118,9 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
         folder.tidy()
         decisions = [dataclasses.asdict(choice) for choice in _decisions(choices)]
         folder.add_start({"from_step": trainer.position.step, "decisions": decisions})
-        _announce(console, options, trainer, data, choices)
-        start_notes = None if start is None else start.notes(data.policy)
+        _announce(console, options, trainer, data, choices, start)
+        complete = start is not None and not start.fresh  # else it cannot compete with an epoch
+        start_notes = start.notes(data.policy) if start is not None and complete else None
         epochs = Epochs(
             trainer, data, folder, stop, options.epochs, options.snapshot_minutes, start_notes
         )
@@ -220,14 +221,16 @@ def _identity(
     }
 
 
-def _recipe(options: TrainOptions, data: TrainingData, choices: _Choices) -> Recipe:
+def _recipe(
+    options: TrainOptions, data: TrainingData, choices: _Choices, start: StartWeights | None
+) -> Recipe:
     return Recipe(
         learning_rate=options.lr,
         weight_decay=options.weight_decay,
         ema_decay=options.ema,
         warmup_steps=round(options.warmup * data.batches_per_epoch),
         total_steps=options.epochs * data.batches_per_epoch,
-        trained_start=options.init is not None,
+        trained_start=start is not None and not start.fresh,
         freeze_norm=choices.freeze_norm.value == "on",
         class_weights=choices.weight_values,
     )
@@ -239,6 +242,7 @@ def _announce(
     trainer: Trainer,
     data: TrainingData,
     choices: _Choices,
+    start_weights: StartWeights | None,
 ) -> None:
     trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     step = trainer.position.step
@@ -255,8 +259,13 @@ def _announce(
     ]
     if choices.weight_values is not None:
         lines.append(f"class weights: {choices.class_weights.value}")
+    if start_weights is not None and start_weights.fresh:
+        lines.append(
+            f"--init {options.init} is for other classes; these start anew: "
+            f"{', '.join(start_weights.fresh)}"
+        )
     remembered = options.ema**trainer.recipe.total_steps
-    if options.init is not None and remembered > _MUCH_REMEMBERED:
+    if trainer.recipe.trained_start and remembered > _MUCH_REMEMBERED:
         lines.append(
             f"note: with --ema {options.ema:g} the averaged weights are still {remembered:.0%} "
             f"those of --init after {trainer.recipe.total_steps} steps; a lower --ema follows "

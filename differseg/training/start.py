@@ -26,11 +26,13 @@ class StartWeights:
         sha256: First 16 hex digits of the hash of its bytes: what a run started from is known by
             its content, wherever the file lies.
         info: What it says of itself; None for a file that differseg did not write.
+        fresh: Entries that it has for other classes, which therefore start anew.
     """
 
     path: Path
     sha256: str
     info: CheckpointInfo | None
+    fresh: tuple[str, ...] = ()
 
     @property
     def trained_on(self) -> str | None:
@@ -93,14 +95,31 @@ def _notes(
 def load_start(path: Path, model: SegmentationModel) -> StartWeights:
     """Fill a network with the weights of a checkpoint.
 
+    Where the file is of the same network for other classes, the entries that depend on them keep
+    their values.
+
     Raises:
         CheckpointError: The file cannot be read, or is of another network.
     """
-    load_checkpoint(path, model)
+    info, spec = read_info(path), model.spec
+    same = info is not None and info.model == spec.name
+    if same and info.config.get("classes") != spec.config.get("classes"):  # type: ignore[union-attr]
+        fresh = _load_what_fits(path, model)
+    else:
+        load_checkpoint(path, model)
+        fresh = ()
     try:
-        return StartWeights(path, _sha256(path), read_info(path))
+        return StartWeights(path, _sha256(path), info, fresh)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read: {error}") from None
+
+
+def _load_what_fits(path: Path, model: SegmentationModel) -> tuple[str, ...]:
+    """Fill what has the shape of the file's; returns the names of the rest."""
+    given, own = load_checkpoint(path).state_dict(), model.state_dict()
+    fits = {key: value for key, value in given.items() if value.shape == own[key].shape}
+    model.load_state_dict({**own, **fits})
+    return tuple(key for key in own if key not in fits)
 
 
 def _sha256(path: Path) -> str:

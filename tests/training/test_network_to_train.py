@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from differseg import create_model
 from differseg.checkpoints import save_checkpoint
-from differseg.errors import InputError
+from differseg.errors import CheckpointError, InputError
 from differseg.training.network import network_to_train, read_classes
+from differseg.training.start import load_start
 
 
 def test_classes_are_read_from_a_set_from_names_and_from_a_file(tmp_path: Path) -> None:
@@ -48,3 +50,17 @@ def test_settings_of_the_weights_to_start_from_hold(tmp_path: Path) -> None:
     assert [known.name for known in spec.classes] == ["floor", "door", "rope"]
     other = network_to_train("segnext-dsconv-ff-edge", None, start).spec
     assert other.logit_channels == 1
+
+
+def test_weights_for_other_classes_fill_all_but_what_depends_on_them(tmp_path: Path) -> None:
+    start, given = tmp_path / "start.safetensors", create_model("segnext-freqfusion-edge")
+    save_checkpoint(start, given)
+    model = network_to_train(given.spec.name, "floor,door,rope", start)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fresh = load_start(start, model).fresh
+    assert fresh == ("decode_head.conv_seg.weight", "decode_head.conv_seg.bias")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name] if name in fresh else given.state_dict()[name])
+    assert load_start(start, network_to_train(given.spec.name, None, start)).fresh == ()
+    with pytest.raises(CheckpointError, match="not of the model 'segnext-dsconv-ff-edge'"):
+        load_start(start, network_to_train("segnext-dsconv-ff-edge", "floor,door,rope", start))
