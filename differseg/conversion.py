@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +20,21 @@ from differseg.authors_names.layout import LAYOUTS
 from differseg.checkpoint_files import Snapshot, read_snapshot
 from differseg.checkpoints import check_fit, read_info, save_checkpoint
 from differseg.errors import CheckpointError, InputError
+from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
 from differseg.models.registry import create_model, find_model
 from differseg.models.spec import Task
 from differseg.published_models import choose_model
 from differseg.published_weights import Translation, translate
+from differseg.schema import to_plain
 
 if TYPE_CHECKING:
     from differseg.convert import ConvertOptions
 
 _COUNTER = ".num_batches_tracked"
 """Entries that old files lack; they count training steps and change no output."""
+_AUTHORS_THERMAL = ThermalPolicy(kind="full")
+"""All published networks read thermal images as 8 bit and divide by 255."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,10 @@ def convert(options: ConvertOptions) -> ConvertReport:
     translation, missed = _fitted(path, snapshot.tensors, model)
     model.load_state_dict(translation.tensors, strict=True, assign=True)
     digest = _sha256(path)
-    save_checkpoint(out, model, extra={"converted_from": path.name, "converted_sha256": digest})
+    notes = {"converted_from": path.name, "converted_sha256": digest}
+    if any(modality.name == "thermal" for modality in model.spec.modalities):
+        notes["thermal_policy"] = json.dumps(to_plain(_AUTHORS_THERMAL))
+    save_checkpoint(out, model, extra=notes)
     return ConvertReport(
         file=str(path),
         sha256=digest,

@@ -33,9 +33,11 @@ class ThermalPolicy:
     ``fixed`` maps ``low_ck``..``high_ck`` (centikelvin) to 0..1 and needs a radiometric camera.
     ``percentile`` maps two percentiles of the image itself, smoothed over time in a video, and
     works with any camera; ``min_span_ck`` keeps a flat scene from becoming amplified noise.
+    ``full`` maps all codes of an 8-bit image, 0..255, to 0..1, as public data sets are used; a
+    16-bit image, whose codes it could not know, is mapped as by ``percentile``.
     """
 
-    kind: Literal["fixed", "percentile"] = "percentile"
+    kind: Literal["fixed", "percentile", "full"] = "percentile"
     low_ck: float = 27315.0
     high_ck: float = 31315.0
     low_percentile: float = 1.0

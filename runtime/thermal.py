@@ -3,7 +3,8 @@
 A thermal camera gives 8-bit pictures with its own gain control, raw 14-bit counts, or centikelvin
 (TLinear); a network wants one range that does not jump.  ``fixed`` maps a span of centikelvin and
 keeps temperatures comparable between images; ``percentile`` follows the scene and works with any
-camera.  Nothing here divides by the data, so the result is finite whatever the image holds.
+camera; ``full`` takes 8-bit pictures as they are.  Nothing here divides by the data, so the result
+is finite whatever the image holds.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ class ThermalMapper:
         return out
 
     def _range_of(self, image: npt.NDArray[Any], timestamp_s: float | None) -> tuple[float, float]:
-        """Return the counts of 0 and 1, at least the least span apart."""
+        """Return the counts of 0 and 1; those of an image's own are the least span apart."""
         if self.policy.kind == "fixed":
             if image.dtype == np.uint16:
                 return self.policy.low_ck, self.policy.high_ck
@@ -166,6 +167,13 @@ class ThermalMapper:
             )
             self._plausible = True
             return 0.0, 255.0
+        if self.policy.kind == "full":
+            if image.dtype == np.uint8:
+                return 0.0, 255.0
+            self._warn(
+                "thermal: the model was trained on a camera's 8-bit images as they are, but these "
+                "are 16 bit; mapping them by their percentiles; use the camera's 8-bit mode"
+            )
         low, high = percentile_range(
             image, self.policy.low_percentile, self.policy.high_percentile, self._histogram
         )

@@ -228,9 +228,14 @@ def nano():
 
 
 def caught_model(monkeypatch):
-    """Keep what would be written; the file is large."""
+    """Keep what would be written, for a large file, and what would be noted beside it."""
     seen = []
-    monkeypatch.setattr(conversion, "save_checkpoint", lambda p, m, extra: seen.append(m))
+
+    def keep(path, model, extra):
+        seen.append(model)
+        model.notes = extra
+
+    monkeypatch.setattr(conversion, "save_checkpoint", keep)
     return seen
 
 
@@ -253,6 +258,7 @@ def test_averaged_weights_keep_the_running_statistics(nano, tmp_path, out, monke
         ours = {rgbt_fusion_name(key): value for key, value in seen[-1].state_dict().items()}
         assert set(ours[weight].tolist()) == {expected}
         assert set(ours[statistic].tolist()) == {3.0}
+        assert json.loads(seen[-1].notes["thermal_policy"])["kind"] == "full"
     message = refusal(CheckpointError, path, out, model="rgbt-fusion-tiny-mfnet")
     assert "with backbone 'nano', the model 'rgbt-fusion-tiny-mfnet' has 'tiny'" in message
     del content["ema_state_dict"]
@@ -284,6 +290,7 @@ def test_fsanets_oldest_spelling(tmp_path, out, monkeypatch):
     assert len(report.missed) == len(counters) > 0
     assert len(report.mapped) == len(shapes) - len(counters)
     assert seen[0].state_dict()["high_pass.radius"].tolist() == [100.0]
+    assert "thermal_policy" not in seen[0].notes
 
 
 def test_files_that_are_none(segnext, tmp_path, out):

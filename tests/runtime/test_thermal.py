@@ -45,6 +45,18 @@ def test_percentile_maps_its_two_percentiles_to_0_and_1() -> None:
     assert np.abs(mapped - expected).max() < 2e-3
 
 
+def test_full_takes_8_bit_images_as_they_are() -> None:
+    image = scene(np.uint8)
+    mapper = ThermalMapper(ThermalPolicy(kind="full"))
+    assert np.abs(mapper.map(image) - image / 255).max() < 1e-6
+    flat = np.full((4, 5), 51, np.uint8)
+    assert np.abs(mapper.map(flat, timestamp_s=1.0) - 0.2).max() < 1e-6
+    assert mapper.warning is None
+    wide = scene(np.uint16)
+    assert np.array_equal(mapper.map(wide), ThermalMapper(PERCENTILE).map(wide))
+    assert "trained on a camera's 8-bit images" in (mapper.warning or "")
+
+
 @pytest.mark.parametrize("policy", [FIXED, PERCENTILE], ids=["fixed", "percentile"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_small_hot_spot_leaves_the_background(policy: ThermalPolicy, dtype: type) -> None:
