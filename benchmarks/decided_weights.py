@@ -4,8 +4,9 @@
 
 Batch statistics are those of the images, layer scales that start near zero are enlarged, and the
 convolution that gives the logits is scaled and shifted so that each class's logits over the images
-have median 0 and standard deviation 2: of two classes half of the pixels are foreground, of more
-every class wins somewhere, and a comparison of two engines has outlines to disagree about.
+have standard deviation 2.  Of two classes the highest twentieth of the logits is foreground; of
+more, the first one wins most pixels and every other one some.  So masks look like those of small
+objects, and a comparison of two engines has outlines to disagree about.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ LOGIT_STD = 2.0
 
 LAYER_SCALE = 0.3
 """What layer scales that start near zero become: otherwise a trunk's blocks would not be seen."""
+
+FOREGROUND = 0.05
+"""Share of the pixels that are foreground, of two classes."""
+
+_FIRST_CLASS = 2 * LOGIT_STD
+"""How far the first of several classes lies above the others."""
 
 _NEAR_ZERO = 0.02
 _STEPS = 6  # one, where what follows the convolution does not look at the logits
@@ -94,23 +101,41 @@ def decide(model: SegmentationModel, batches: Batches) -> None:
         spread = values.std(1)
         if 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD:
             return
-        _rescale(model, names[-1], LOGIT_STD / spread, -values.median(1).values)
+        _rescale(model, names[-1], LOGIT_STD / spread, _shift(values), _offset(len(values)))
     raise CheckFailedError(
         f"{model.spec.name}: after {_STEPS} steps at {names[-1]} the logits have a standard "
         f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}; they come from elsewhere"
     )
 
 
-def _rescale(model: SegmentationModel, name: str, gain: Tensor, shift: Tensor) -> None:
-    """Let the convolution of this name give ``(logits + shift) * gain``; both (K,)."""
+def _shift(values: Tensor) -> Tensor:
+    """Return what to add to logits (K, pixels) so that each class's threshold lies at 0: (K,)."""
+    if len(values) > 1:
+        return -values.median(1).values
+    rank = max(1, round((1 - FOREGROUND) * values.shape[1]))
+    return -values.kthvalue(rank, 1).values
+
+
+def _offset(classes: int) -> Tensor:
+    """Return what to add at last: (K,)."""
+    offset = torch.zeros(classes)
+    if classes > 1:
+        offset[0] = _FIRST_CLASS
+    return offset
+
+
+def _rescale(
+    model: SegmentationModel, name: str, gain: Tensor, shift: Tensor, offset: Tensor
+) -> None:
+    """Let the convolution of this name give ``(logits + shift) * gain + offset``; all (K,)."""
     last = model.get_submodule(name)
     assert isinstance(last, nn.Conv2d)
     assert last.bias is not None
     side_by_side = last.out_channels // model.spec.logit_channels
-    gain, shift = (x.repeat_interleave(side_by_side) for x in (gain, shift))
+    gain, shift, offset = (x.repeat_interleave(side_by_side) for x in (gain, shift, offset))
     with torch.no_grad():
         last.weight.mul_(gain.view(-1, 1, 1, 1))
-        last.bias.copy_((last.bias + shift) * gain)
+        last.bias.copy_((last.bias + shift) * gain + offset)
 
 
 def enlarge_layer_scales(model: nn.Module) -> None:
