@@ -19,6 +19,7 @@ from rich.console import Console
 from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
 from differseg.manifest import Decision, ThermalPolicy
+from differseg.models.base import SegmentationModel
 from differseg.models.spec import ModelSpec
 from differseg.options import parse
 from differseg.scoring import in_short
@@ -27,7 +28,7 @@ from differseg.training.epochs import Epochs
 from differseg.training.interruption import WORKERS_GONE, StopRequest
 from differseg.training.loop import Position, Recipe, Trainer
 from differseg.training.network import network_to_train
-from differseg.training.norms import choose_freeze_norm
+from differseg.training.norms import choose_freeze_norm, norm_state
 from differseg.training.options import TrainOptions, check_options, resume_command
 from differseg.training.precision import choose_device, choose_precision
 from differseg.training.run_folder import NOTES, RunFolder
@@ -48,6 +49,9 @@ _FREE_FIELDS = {
 }  # fmt: skip
 """Options that may differ when a run goes on: they do not define what is learnt."""
 
+_MUCH_FROZEN = 0.05
+"""Share of frozen parameters from which a start without trained weights is pointed out."""
+_STARTING_PAGE = "docs/models/differseg.md"
 _MUCH_REMEMBERED = 0.2
 """Share of the start in the averaged weights at the end of a run from which it is pointed out."""
 
@@ -249,13 +253,12 @@ def _announce(
     start = f"resuming at step {step}" if step else "starting"
     if step == trainer.recipe.total_steps:
         start = "already complete"
-    freeze = choices.freeze_norm
-    state = "kept as they are" if freeze.value == "on" else "learnt"
+    norms = norm_state(trainer.model, trainer.frozen_norms, choices.freeze_norm)
     lines = [
         f"{start}: {options.model} ({trainable / 1e6:.2f} M trainable parameters) on "
         f"{data.description['train']} samples, {data.description['held_out']} held out; "
         f"{trainer.device}, {trainer.precision}, run folder {options.out}",
-        f"statistics of batch normalisation are {state}: {freeze.reason}",
+        f"statistics of batch normalisation are {norms}",
     ]
     if choices.weight_values is not None:
         lines.append(f"class weights: {choices.class_weights.value}")
@@ -264,6 +267,8 @@ def _announce(
             f"--init {options.init} is for other classes; these start anew: "
             f"{', '.join(start_weights.fresh)}"
         )
+    if start_weights is None and step == 0:
+        lines += _random_frozen_parts(trainer.model)
     remembered = options.ema**trainer.recipe.total_steps
     if trainer.recipe.trained_start and remembered > _MUCH_REMEMBERED:
         lines.append(
@@ -273,6 +278,18 @@ def _announce(
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _random_frozen_parts(model: SegmentationModel) -> list[str]:
+    """Warn of frozen parts that nobody trained: without --init they stay noise."""
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    share = frozen / sum(p.numel() for p in model.parameters())
+    if share < _MUCH_FROZEN:
+        return []
+    return [
+        f"warning: {share:.0%} of the network is frozen, and random numbers without --init; start "
+        f"from trained weights, see {_STARTING_PAGE}"
+    ]
 
 
 def _summary(folder: RunFolder, trainer: Trainer, completed: bool) -> dict[str, Any]:

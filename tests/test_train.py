@@ -25,8 +25,11 @@ from short_runs import (
     write_folder,
 )
 
+import differseg.train
 from differseg.checkpoints import read_info
 from differseg.errors import DifferSegError, InputError
+from differseg.models import create_model
+from differseg.models.base import SegmentationModel
 from differseg.options import run_main
 from differseg.train import INTERRUPTED, TrainOptions, main, resume_command, train
 from differseg.training.loop import Trainer
@@ -284,3 +287,21 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"00102D\.png") as caught:
         train(run)
     assert "\n" not in str(caught.value)
+
+
+def test_a_frozen_trunk_of_random_numbers_is_pointed_out(
+    tmp_path: Path,
+    scenes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def half_frozen(*_: object) -> SegmentationModel:
+        model = create_model("differseg-edge")
+        model.encoder.requires_grad_(False)
+        return model
+
+    monkeypatch.setattr(differseg.train, "network_to_train", half_frozen)
+    train(short_run(tmp_path / "run", scenes, epochs=1))
+    assert (
+        "% of the network is frozen, and random numbers without --init" in capsys.readouterr().out
+    )

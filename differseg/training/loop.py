@@ -16,7 +16,7 @@ from differseg.losses import class_loss, deep_supervision_loss
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import Normalize
 from differseg.training.averaging import WeightAverage
-from differseg.training.norms import BatchStatistics, set_training_mode
+from differseg.training.norms import BatchStatistics, norms_with_statistics, set_training_mode
 from differseg.training.optimizer import create_optimizer, learning_rate_at
 from differseg.training.snapshot import random_state, read_snapshot, restore_random_state
 
@@ -33,7 +33,7 @@ class Recipe:
 
     ``class_weights`` are those of more than two classes in the loss, None where all weigh the same.
     ``trained_start`` says that the network comes with trained weights, ``freeze_norm`` that the
-    statistics of its batch normalisations stay as they are.
+    statistics of its batch normalisations stay as they are, where it comes with some.
     """
 
     learning_rate: float
@@ -88,7 +88,8 @@ class Trainer:
         self.optimizer = create_optimizer(model, recipe.learning_rate, recipe.weight_decay)
         self.average = WeightAverage(model, recipe.ema_decay, recipe.trained_start)
         self._statistics = BatchStatistics(model)
-        set_training_mode(model, recipe.freeze_norm)
+        self.frozen_norms = norms_with_statistics(model) if recipe.freeze_norm else []
+        set_training_mode(model, self.frozen_norms)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.position = Position()
 
@@ -114,7 +115,7 @@ class Trainer:
             CheckFailedError: Loss or gradient are not finite; weights and batch statistics are as
                 they were before the call.
         """
-        set_training_mode(self.model, self.recipe.freeze_norm)
+        set_training_mode(self.model, self.frozen_norms)
         self._statistics.keep()
         rate = learning_rate_at(
             self.position.step,

@@ -2,10 +2,13 @@
 
 Statistics that are estimated anew from a few images fit those images alone.  Trained weights then
 lose most of what they found before a single weight has moved, so a run from ``--init`` keeps them;
-gain and bias of the normalisation learn either way.
+gain and bias of the normalisation learn either way.  A layer that was never trained, beside trained
+ones, has no statistics to keep and learns them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +32,37 @@ def choose_freeze_norm(asked: bool | None, from_trained_weights: bool) -> Decisi
     return Decision("freeze_norm", "off", "fresh weights have no statistics yet")
 
 
-def set_training_mode(model: nn.Module, freeze_norm: bool) -> None:
-    """Put a network into training mode, its batch normalisations into eval mode where frozen."""
+def set_training_mode(model: nn.Module, frozen: Iterable[nn.Module]) -> None:
+    """Put a network into training mode, but for the batch normalisations that are frozen."""
     model.train()
-    if freeze_norm:
-        for part in _batch_norms(model):
-            part.eval()
+    for part in frozen:
+        part.eval()
+
+
+def norms_with_statistics(model: nn.Module) -> list[nn.Module]:
+    """Return the batch normalisations whose statistics are not those of a fresh layer."""
+    return [part for part in _batch_norms(model) if not _is_fresh(part)]
+
+
+def norm_state(model: nn.Module, frozen: Sequence[nn.Module], choice: Decision) -> str:
+    """Return what becomes of the statistics and why, for a reader."""
+    if choice.value == "off":
+        return f"learnt: {choice.reason}"
+    every = len(_batch_norms(model))
+    if len(frozen) == every:
+        return f"kept as they are: {choice.reason}"
+    if not frozen:
+        return "learnt: those of --init were never estimated"
+    return (
+        f"kept as they are in {len(frozen)} of {every} layers: {choice.reason}; those of the "
+        "others were never estimated and are learnt"
+    )
+
+
+def _is_fresh(part: _BatchNorm) -> bool:
+    if part.running_mean is None or part.running_var is None:
+        return True
+    return not part.running_mean.any() and bool((part.running_var == 1).all())
 
 
 class BatchStatistics:

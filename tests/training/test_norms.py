@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from differseg.training.norms import BatchStatistics, choose_freeze_norm
+from differseg.training.norms import (
+    BatchStatistics,
+    choose_freeze_norm,
+    norm_state,
+    norms_with_statistics,
+    set_training_mode,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +30,22 @@ def test_the_choice_comes_with_its_reason(
     decision = choose_freeze_norm(asked, trained)
     assert decision.value == value
     assert reason in decision.reason
+
+
+def test_layers_that_were_never_trained_learn_their_statistics() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    choice = choose_freeze_norm(None, True)
+    assert norm_state(model, norms_with_statistics(model), choice).startswith("learnt: those of")
+    model[0](torch.randn(4, 2, 3, 3))
+    frozen = norms_with_statistics(model)
+    assert frozen == [model[0]]
+    assert "in 1 of 2 layers: --init was given" in norm_state(model, frozen, choice)
+    for _ in range(2):  # also when the second one has statistics
+        set_training_mode(model, frozen)
+        assert [part.training for part in model] == [False, True]
+        model(torch.randn(4, 2, 3, 3))
+    assert norm_state(model, norms_with_statistics(model), choice).startswith("kept as they are: ")
+    assert norm_state(model, [], choose_freeze_norm(None, False)).startswith("learnt: fresh")
 
 
 def test_statistics_can_be_taken_back_again_and_again() -> None:
