@@ -46,7 +46,7 @@ FOLDERS: dict[Task, str | None] = {
 
 _IMAGES = ((10.0, 62), (100.0, 4), (float("inf"), 2))
 """Up to how many GMACs a network is compared on how many images."""
-_DECIDE_ON = (4, 1)  # cheap networks, large ones
+_DECIDED = 4  # images at most with random weights: what decides them is what is compared
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,11 @@ def export_row(info: ModelInfo, data: Path, count: int, path: Path) -> dict[str,
     folder = FOLDERS[info.task]
     images = data / folder if folder else None
     weights = info.shipped_weights
+    count = count if weights else min(count, _DECIDED)
     with tempfile.TemporaryDirectory() as temporary:
         if weights is None:
             weights = Path(temporary) / "decided.safetensors"
-            model = decided_network(info.name, images, min(count, _DECIDE_ON[info.gmacs > 100]))
+            model = decided_network(info.name, images, count)
             save_checkpoint(weights, model, extra={"trained_on": "nothing; random weights"})
             del model
         report = export_model(

@@ -4,9 +4,10 @@
 
 Batch statistics are those of the images, layer scales that start near zero are enlarged, and the
 convolution that gives the logits is scaled and shifted so that each class's logits over the images
-have standard deviation 2.  Of two classes the highest twentieth of the logits is foreground; of
-more, the first one wins most pixels and every other one some.  So masks look like those of small
-objects, and a comparison of two engines has outlines to disagree about.
+have standard deviation 2.  About one pixel in twenty is foreground or, of more than two classes,
+of another class than the first.  So masks look like those of small objects, and a comparison of two
+engines has outlines to disagree about.  The threshold lies in the widest gap of the logits that is
+near: random weights put pixels so close to any other place that the rounding of float32 decides.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from differseg.checkpoints import save_checkpoint
-from differseg.errors import CheckFailedError
+from differseg.errors import CheckFailedError, InputError
 from differseg.export.manifest_builder import build_manifest
 from differseg.export.parity_data import load_samples
 from differseg.manifest import WeightsRecord
@@ -38,10 +39,10 @@ LAYER_SCALE = 0.3
 """What layer scales that start near zero become: otherwise a trunk's blocks would not be seen."""
 
 FOREGROUND = 0.05
-"""Share of the pixels that are foreground, of two classes."""
+"""Share of the pixels that are foreground, or of another class than the first, by default."""
 
-_FIRST_CLASS = 2 * LOGIT_STD
-"""How far the first of several classes lies above the others."""
+_NEARBY = 0.02
+"""How far from that share the gap may lie."""
 
 _NEAR_ZERO = 0.02
 _STEPS = 6  # one, where what follows the convolution does not look at the logits
@@ -62,33 +63,54 @@ class DecidedOptions:
     """Configuration, see 'differseg models'."""
     images: int = 4
     """Images to take the statistics from."""
+    foreground: float = FOREGROUND
+    """Share of the pixels that are foreground, or of another class than the first."""
+    gap: bool = True
+    """Put the threshold into the widest gap nearby; otherwise where the share is exact."""
     seed: int = 0
     """Seed of the random weights."""
 
+    def __post_init__(self) -> None:
+        if not _NEARBY < self.foreground < 1 - _NEARBY:
+            raise InputError(f"--foreground {self.foreground}: expected {_NEARBY} to {1 - _NEARBY}")
 
-def decided_network(name: str, data: Path | None, images: int, seed: int = 0) -> SegmentationModel:
+
+def decided_network(
+    name: str,
+    data: Path | None,
+    images: int,
+    *,
+    foreground: float = FOREGROUND,
+    gap: bool = True,
+    seed: int = 0,
+) -> SegmentationModel:
     """Return a network with such weights.
 
     Args:
         name: A named configuration.
         data: Folder of images; None takes synthetic scenes.
         images: How many of them.
+        foreground: See :class:`DecidedOptions`.
+        gap: Likewise.
         seed: Of the random weights.
     """
     torch.manual_seed(seed)
     model = create_model(name)
     manifest = build_manifest(model.spec, model.spec.size_hw, weights=WeightsRecord("random"))
     samples = load_samples(manifest.inputs, data, images, classes=model.spec.classes)
-    decide(model, [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples])
+    raw = [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples]
+    decide(model, raw, foreground, gap)
     return model
 
 
-def decide(model: SegmentationModel, batches: Batches) -> None:
+def decide(model: SegmentationModel, batches: Batches, foreground: float, gap: bool) -> None:
     """Set batch statistics, layer scales and the logits' convolution of ``model``, in place.
 
     Args:
         model: Its logits come from one convolution, after which maps are only resampled.
         batches: Positional inputs of :class:`DeploymentModule`, one image each.
+        foreground: See :class:`DecidedOptions`.
+        gap: Likewise.
 
     Raises:
         CheckFailedError: The logits are not what was asked for: they come from elsewhere.
@@ -101,27 +123,28 @@ def decide(model: SegmentationModel, batches: Batches) -> None:
         spread = values.std(1)
         if 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD:
             return
-        _rescale(model, names[-1], LOGIT_STD / spread, _shift(values), _offset(len(values)))
+        gain = LOGIT_STD / spread
+        offset = torch.zeros(len(values))
+        if len(values) == 1:
+            middles = _threshold(values[0], foreground, gap)[None]
+        else:
+            middles = values.median(1).values
+            values = (values - middles[:, None]) * gain[:, None]
+            offset[0] = _threshold(values[1:].amax(0) - values[0], foreground, gap)
+        _rescale(model, names[-1], gain, -middles, offset)
     raise CheckFailedError(
         f"{model.spec.name}: after {_STEPS} steps at {names[-1]} the logits have a standard "
         f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}; they come from elsewhere"
     )
 
 
-def _shift(values: Tensor) -> Tensor:
-    """Return what to add to logits (K, pixels) so that each class's threshold lies at 0: (K,)."""
-    if len(values) > 1:
-        return -values.median(1).values
-    rank = max(1, round((1 - FOREGROUND) * values.shape[1]))
-    return -values.kthvalue(rank, 1).values
-
-
-def _offset(classes: int) -> Tensor:
-    """Return what to add at last: (K,)."""
-    offset = torch.zeros(classes)
-    if classes > 1:
-        offset[0] = _FIRST_CLASS
-    return offset
+def _threshold(margins: Tensor, foreground: float, gap: bool) -> Tensor:
+    """Return what about this share of the margins (pixels,) exceeds."""
+    ordered = margins.double().sort().values
+    count, nearby = len(ordered), _NEARBY if gap else 0.0
+    low, high = (round((1 - foreground + side * nearby) * (count - 2)) for side in (-1, 1))
+    widest = low + int(ordered[low : high + 2].diff().argmax())
+    return ordered[widest : widest + 2].mean().to(margins.dtype)
 
 
 def _rescale(
@@ -210,7 +233,14 @@ def _run(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(DecidedOptions, argv, "decided_weights")
-    model = decided_network(options.model, options.data, options.images, options.seed)
+    model = decided_network(
+        options.model,
+        options.data,
+        options.images,
+        foreground=options.foreground,
+        gap=options.gap,
+        seed=options.seed,
+    )
     save_checkpoint(options.out, model, extra={"trained_on": "nothing; random weights, decided"})
     print(f"written: {options.out}")
     return 0

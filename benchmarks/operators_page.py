@@ -12,7 +12,6 @@ that are exported here.
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,8 +22,8 @@ from typing import Any
 import onnx
 import torch
 from operator_calls import CALLS, Call, arguments
+from page_tables import markdown, write_tables
 
-from differseg.errors import InputError
 from differseg.export import export_onnx
 from differseg.export.lint import levels_by_target
 from differseg.options import option, parse, run_main
@@ -100,30 +99,11 @@ def cost_rows(operators: dict[str, dict[str, Any]]) -> list[list[str]]:
     ]
 
 
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def replaced(page: str, name: str, table: str) -> str:
-    """Return the page with another table between the marks of this name.
-
-    Raises:
-        InputError: The page has no such marks.
-    """
-    pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
-    if not re.search(pattern, page, re.DOTALL):
-        raise InputError(f"{PAGE.name}: expected the marks 'begin {name}' and 'end {name}'")
-    return re.sub(pattern, lambda m: f"{m[1]}{table}\n{m[2]}", page, flags=re.DOTALL)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parse(PageOptions, argv, "operators_page")
     errors = json.loads(options.errors.read_text(encoding="utf-8"))
     costs = json.loads(options.costs.read_text(encoding="utf-8"))
-    page = PAGE.read_text(encoding="utf-8")
     tables = {
         "support": markdown(["operator", *TARGETS], support_rows()),
         "errors": markdown(["operator", "dtype", *FORMS.values()], error_rows(errors)),
@@ -133,9 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cost_rows(costs["operators"]),
         ),
     }
-    for name, table in tables.items():
-        page = replaced(page, name, table)
-    PAGE.write_text(page, encoding="utf-8")
+    write_tables(PAGE, tables)
     print(f"{PAGE}: {len(CALLS)} operators")
     return 0
 
