@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from differseg.errors import InputError, MissingComponentError
+from differseg.backbones.timm_import import import_timm
+from differseg.errors import InputError
 
 ConvNextV2Size = Literal["nano", "tiny", "base"]
 
@@ -31,29 +32,10 @@ def create_convnextv2_trunk(size: ConvNextV2Size, in_channels: int = 3) -> ConvN
     if size not in get_args(ConvNextV2Size):
         known = ", ".join(get_args(ConvNextV2Size))
         raise InputError(f"ConvNeXt V2 size '{size}' is unknown; choose {known}")
-    source = _timm().create_model(
+    source = import_timm("the ConvNeXt V2 backbone").create_model(
         f"convnextv2_{size}", pretrained=False, in_chans=in_channels, num_classes=0
     )
     return ConvNextV2Trunk(source)
-
-
-def _timm() -> Any:
-    """Import timm, or say in one line what to install."""
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise MissingComponentError(
-            f"the ConvNeXt V2 backbone needs {error.name}, which is not installed: "
-            "pip install 'differseg[timm]'"
-        ) from None
-    except (ImportError, RuntimeError, OSError) as error:
-        raise MissingComponentError(
-            f"the ConvNeXt V2 backbone needs timm, and timm cannot import torchvision beside "
-            f"torch {torch.__version__} ({error}); install both from one package index, such as "
-            "pip install --force-reinstall torch torchvision --index-url "
-            "https://download.pytorch.org/whl/cpu"
-        ) from None
-    return timm
 
 
 class ConvNextV2Trunk(nn.Module):

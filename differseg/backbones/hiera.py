@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from differseg.backbones.hiera_static import StaticBlock
-from differseg.errors import InputError, MissingComponentError
+from differseg.backbones.timm_import import import_timm
+from differseg.errors import InputError
 from differseg.modules.adapters import ChannelFrequencyAdapter, LinearAdapter
 
 HieraSize = Literal["tiny", "small", "base_plus", "large"]
@@ -44,30 +45,13 @@ def create_hiera_trunk(size: HieraSize, adapter: AdapterKind | None) -> HieraTru
     if adapter is not None and adapter not in _ADAPTERS:
         raise InputError(f"adapter '{adapter}' is unknown; choose {', '.join(_ADAPTERS)} or None")
     # The weights are there to be loaded: one default initialisation is enough.
-    source = _timm().create_model(f"sam2_hiera_{size}", pretrained=False, weight_init="skip")
+    source = import_timm("the Hiera backbone").create_model(
+        f"sam2_hiera_{size}", pretrained=False, weight_init="skip"
+    )
     trunk = HieraTrunk(source, adapter)
     if adapter is not None:
         trunk.freeze()
     return trunk
-
-
-def _timm() -> Any:
-    """Import timm, or say in one line what to install."""
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise MissingComponentError(
-            f"the Hiera backbone needs {error.name}, which is not installed: "
-            "pip install 'differseg[timm]'"
-        ) from None
-    except (ImportError, RuntimeError, OSError) as error:
-        raise MissingComponentError(
-            f"the Hiera backbone needs timm, and timm cannot import torchvision beside torch "
-            f"{torch.__version__} ({error}); install both from one package index, such as "
-            "pip install --force-reinstall torch torchvision --index-url "
-            "https://download.pytorch.org/whl/cpu"
-        ) from None
-    return timm
 
 
 class HieraTrunk(nn.Module):

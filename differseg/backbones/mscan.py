@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from differseg.modules.stochastic_depth import StochasticDepth
+
 STRIPS = (7, 11, 21)
 """Lengths of the strip convolutions."""
 LAYER_SCALE = 0.01
@@ -136,7 +138,7 @@ class Block(nn.Module):
         self.attn = SpatialAttention(channels)
         self.norm2 = nn.BatchNorm2d(channels)
         self.mlp = ConvPerceptron(channels, hidden)
-        self.drop_path = DropPath(drop_path)
+        self.drop_path = StochasticDepth(drop_path)
         self.layer_scale_1 = nn.Parameter(torch.full((channels,), LAYER_SCALE))
         self.layer_scale_2 = nn.Parameter(torch.full((channels,), LAYER_SCALE))
 
@@ -207,24 +209,6 @@ class ConvPerceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to ``(N, C, H, W)``."""
         return self.fc2(F.gelu(self.dwconv(self.fc1(x))))
-
-
-class DropPath(nn.Module):
-    """In training, set a branch to zero for a share of the images and enlarge it for the others.
-
-    Source: stochastic depth, arXiv 1603.09382.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """Drop whole images of ``(N, C, H, W)``."""
-        if not self.training or self.share == 0:
-            return branch
-        keep = torch.rand(branch.shape[0], 1, 1, 1, device=branch.device) >= self.share
-        return branch * keep / (1 - self.share)
 
 
 class FoldedBlock(nn.Module):

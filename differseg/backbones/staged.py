@@ -10,16 +10,13 @@ so both are imported when such a trunk is built and not before.
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from differseg.backbones.edge import EdgeTrunk
 from differseg.backbones.mscan import MSCAN
 from differseg.backbones.resnet import ResNet50
-from differseg.errors import MissingComponentError
+from differseg.backbones.timm_import import import_timm
 
 
 class StagedResNet50(ResNet50):
@@ -74,7 +71,9 @@ class StagedConvNext(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        source = _timm().create_model("convnext_tiny", pretrained=False, num_classes=0)
+        source = import_timm("the ConvNeXt backbone").create_model(
+            "convnext_tiny", pretrained=False, num_classes=0
+        )
         self.stem = source.stem
         self.stages = source.stages
         self.channels = tuple(info["num_chs"] for info in source.feature_info)
@@ -100,7 +99,7 @@ class StagedSwin(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        source = _timm().create_model(
+        source = import_timm("the Swin backbone").create_model(
             "swin_tiny_patch4_window7_224",
             pretrained=False,
             num_classes=0,
@@ -123,24 +122,8 @@ class StagedSwin(nn.Module):
             for block in layer.blocks:
                 block.input_resolution = tuple(-(-side // stride) for side in size_hw)
                 block.dynamic_mask = False
-                block.register_buffer("attn_mask", block.get_attn_mask(), persistent=False)
+                mask = block.get_attn_mask()
+                if mask is not None:
+                    mask = mask.to(block.norm1.weight.dtype)
+                block.register_buffer("attn_mask", mask, persistent=False)
         return self
-
-
-def _timm() -> Any:
-    """Import timm, or say in one line what to install."""
-    try:
-        import timm
-    except ModuleNotFoundError as error:
-        raise MissingComponentError(
-            f"this backbone needs {error.name}, which is not installed: "
-            "pip install 'differseg[timm]'"
-        ) from None
-    except (ImportError, RuntimeError, OSError) as error:
-        raise MissingComponentError(
-            f"this backbone needs timm, and timm cannot import torchvision beside torch "
-            f"{torch.__version__} ({error}); install both from one package index, such as "
-            "pip install --force-reinstall torch torchvision --index-url "
-            "https://download.pytorch.org/whl/cpu"
-        ) from None
-    return timm

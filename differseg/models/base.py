@@ -41,6 +41,11 @@ def checked_inputs(spec: ModelSpec, rgb: Tensor, second: Tensor | None) -> list[
         where, shape = f"{spec.name}: input '{modality.name}'", tuple(x.shape)
         if x.ndim != 4 or _differs(x.shape[1], modality.channels):
             raise InputError(f"{where}: expected (N, {modality.channels}, H, W), got {shape}")
+        if not x.is_floating_point():
+            raise InputError(
+                f"{where}: expected normalised floating point, got {x.dtype}; raw frames go to "
+                "differseg.models.deployment.DeploymentModule"
+            )
         if any(isinstance(side, int) and side % spec.multiple for side in x.shape[2:]):
             raise InputError(
                 f"{where}: height and width must be multiples of {spec.multiple}, got "

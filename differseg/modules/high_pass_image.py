@@ -185,7 +185,7 @@ class LowPassProducts(nn.Module):
         columns: (S,) frequencies of the horizontal axis in bins, >= 0.
         weight: (R, S) float64, of each pair of frequencies.
 
-    Shapes: ``(..., H, W)`` float32 to the same.
+    Shapes: ``(..., H, W)`` float32 or float64 to the same.
     """
 
     weight: Tensor
@@ -207,9 +207,9 @@ class LowPassProducts(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the low band of ``(..., H, W)``."""
-        across = x @ self.column_basis.T  # (..., H, B)
-        amounts = (self.row_basis @ across) * self.weight  # (..., A, B)
-        return (self.row_basis.T @ amounts) @ self.column_basis
+        rows, columns = rounded(self.row_basis, x.dtype), rounded(self.column_basis, x.dtype)
+        amounts = (rows @ (x @ columns.T)) * self.weight  # (..., A, B)
+        return (rows.T @ amounts) @ columns
 
 
 def _half_disc(size_hw: tuple[int, int], cutoff: float) -> Tensor:

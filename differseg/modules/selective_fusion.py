@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from differseg.errors import InputError
 from differseg.modules.conv import ConvBn
 
 
@@ -62,7 +63,16 @@ class BlendWeights(nn.Module):
         self.pixel = _bottleneck(channels, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return weights ``(N, C, H, W)``."""
+        """Return weights ``(N, C, H, W)``.
+
+        Raises:
+            InputError: A single image in training, which the normalisation of one pixel cannot use.
+        """
+        if self.pooled[1].training and x.shape[0] == 1:
+            raise InputError(
+                "BlendWeights: a batch of 1 in training, expected 2 or more, as the mean over the "
+                "whole map is normalised over the batch; choose a larger batch"
+            )
         whole = self.pooled(x.mean(dim=(2, 3), keepdim=True))  # (N, C, 1, 1)
         return torch.sigmoid(torch.sigmoid(self.pixel(x)) * (self.local(x) + whole))
 

@@ -91,6 +91,11 @@ def test_wrong_inputs_are_refused_in_one_line(shapes, text):
     assert "\n" not in str(caught.value)
 
 
+def test_raw_frames_are_refused():
+    with pytest.raises(InputError, match=r"floating point, got torch\.uint8; raw frames go to"):
+        edge().eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     ("name", "config", "text"),
     [

@@ -112,3 +112,11 @@ def test_exported_products_in_onnx_runtime(module, tmp_path):
 def test_wrong_settings_are_named(build, text):
     with pytest.raises(InputError, match=text):
         build()
+
+
+@pytest.mark.parametrize("module", [HighPassImage(5), GreyHighPassImage()])
+def test_products_follow_the_type_of_the_image(module):
+    x = torch.rand(1, 3, 32, 48, dtype=torch.float64)
+    products = module.for_export((32, 48))
+    torch.testing.assert_close(products(x), module(x), atol=2e-6, rtol=0)
+    assert products.half()(x.half()).isfinite().all()

@@ -5,6 +5,7 @@ import torch
 from literal_layers import conv, noise, norm, randomise
 from torch.nn import functional as F
 
+from differseg.errors import InputError
 from differseg.modules.selective_fusion import BlendWeights, SelectiveFusion
 
 
@@ -43,3 +44,11 @@ def test_published_size():
     with torch.device("meta"):
         block = SelectiveFusion(64, keep_unused_norm=True)
     assert sum(p.numel() for p in block.parameters()) == 376_144
+
+
+def test_a_single_image_in_training_is_refused():
+    block, x = BlendWeights(8).double().train(), noise(1, 8, 5, 7)
+    with pytest.raises(InputError, match="a batch of 1 in training"):
+        block(x)
+    block.pooled.eval()  # frozen statistics need no second image
+    assert block(x).shape == x.shape
