@@ -64,7 +64,15 @@ class Comparison:
     _size_hw: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        """Choose how masks are judged."""
+        """Choose how masks are judged; sides with other classes cannot be compared."""
+        a, b = ([f"{spec.id} {spec.name}" for spec in side.classes] for side in (self.a, self.b))
+        if a and b and a != b:
+            other = [f"{one} ({two})" for one, two in zip(a, b, strict=False) if one != two]
+            said = f"class {other[0]}" if other else f"{len(a)} classes ({len(b)})"
+            raise InputError(
+                f"parity: {self.a.name} has {said} where {self.b.name} has what stands in "
+                "brackets; compare two forms of one network"
+            )
         several = len(self.a.classes) > 2
         self._judge: MaskJudge = (
             ClassJudge(self.a.classes) if several else BinaryJudge(self.a, self.b)

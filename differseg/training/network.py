@@ -54,9 +54,9 @@ def read_classes(text: str) -> str | tuple[str, ...]:
     if text in CLASS_SETS:
         return text
     path = Path(text)
-    if path.is_file():
+    if _is_file(path):
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows marks its files
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--classes {text}: cannot be read as text: {error}") from None
         return tuple(line.strip() for line in lines if line.strip())
@@ -66,6 +66,13 @@ def read_classes(text: str) -> str | tuple[str, ...]:
         f"--classes {text:.80}: expected {', '.join(CLASS_SETS)}, names with commas in the order "
         "of their numbers, or a text file with one name a line; there is no such file"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a list of names is longer than a file's name may be
+        return False
 
 
 def _keys(config: type) -> set[str]:

@@ -49,6 +49,18 @@ def compared(
     return comparison.finish("by hand")
 
 
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (CLASSES[::-1], r"a has class 0 \w+ \(3 \w+\) where b has"),
+        (CLASSES[:3], r"a has 4 classes \(3\) where b has"),
+    ],
+)
+def test_other_classes_cannot_be_compared(classes: tuple[ClassSpec, ...], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Comparison(side("a"), replace(side("b"), classes=classes), Thresholds())
+
+
 def maps_of(mask: np.ndarray, sure: float = 0.7) -> np.ndarray:
     """Return (4, H, W) float32 with this winner at every pixel."""
     maps = np.full((4, *mask.shape), (1 - sure) / 3, np.float32)

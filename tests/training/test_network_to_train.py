@@ -19,6 +19,10 @@ def test_classes_are_read_from_a_set_from_names_and_from_a_file(tmp_path: Path) 
     assert read_classes("floor, traffic light,door") == ("floor", "traffic light", "door")
     (tmp_path / "names.txt").write_text("floor\n\n door, open \nrope\n")
     assert read_classes(str(tmp_path / "names.txt")) == ("floor", "door, open", "rope")
+    (tmp_path / "windows.txt").write_text("floor\r\nrope\r\n", encoding="utf-8-sig")
+    assert read_classes(str(tmp_path / "windows.txt")) == ("floor", "rope")
+    many = [f"class {number:06}" for number in range(200)]
+    assert read_classes(",".join(many)) == tuple(many)
     (tmp_path / "names.bin").write_bytes(b"\xff\xfe\xfa")
     for wrong, text in (
         ("floor", "expected binary, ade20k, cityscapes, mfnet, pst900, names with commas"),
