@@ -13,7 +13,9 @@ from differseg.authors_names.layout import LAYOUTS, PublishedLayout
 from differseg.errors import CheckpointError
 
 CONSTANT_TOLERANCE = 1e-6
-"""Largest difference between a stored constant and its formula."""
+"""Largest difference between a stored constant and its formula in the constant's kind of number."""
+_LARGEST_CONSTANT = 1 << 20
+"""Most numbers of a constant; views in a file make any size out of a few bytes."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,28 @@ def translate(
 
 def _is_constant(path: Path, layout: PublishedLayout, name: str, value: Tensor) -> bool:
     """Say whether an entry is a constant of the network; refuse one with other numbers."""
-    constant = layout.constant(name, tuple(value.shape))
+    constant = layout.constant(name)
     if constant is None:
         return False
-    expected = torch.tensor(constant, dtype=torch.float64)
+    if not value.is_floating_point():
+        kind = str(value.dtype).removeprefix("torch.")
+        raise CheckpointError(
+            f"checkpoint {path}: '{name}' holds {kind} numbers, expected floating-point ones; save "
+            "the weights before they are quantized"
+        )
+    # A file of half-precision numbers holds the formula's results as such numbers.
+    expected = torch.tensor(constant, dtype=torch.float64).to(value.dtype).double()
     try:
         expected = expected.expand(value.shape)
     except RuntimeError:
+        fits = False
+    else:
+        fits = value.numel() <= _LARGEST_CONSTANT
+    if not fits:
         raise CheckpointError(
             f"checkpoint {path}: '{name}' has shape {list(value.shape)}, expected "
-            f"{list(expected.shape)}; the weights belong to another network"
-        ) from None
+            f"{list(torch.tensor(constant).shape)}; the weights belong to another network"
+        )
     error = (value.double() - expected).abs().max().item() if value.numel() else 0.0
     if not error <= CONSTANT_TOLERANCE:
         raise CheckpointError(

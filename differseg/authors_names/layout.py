@@ -16,7 +16,7 @@ def _same(name: str) -> str:
     return name
 
 
-def _no_constant(name: str, shape: Sequence[int]) -> None:
+def _no_constant(name: str) -> None:
     return None
 
 
@@ -42,11 +42,11 @@ class PublishedLayout:
     name: Callable[[str], str]
     detect: Callable[[Shapes], dict[str, Any] | None]
     newest: Callable[[str], str] = _same
-    constant: Callable[[str, Sequence[int]], list[Any] | None] = _no_constant
+    constant: Callable[[str], list[Any] | None] = _no_constant
     stored: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing_stored
 
 
-def _lowpass_constant(name: str, shape: Sequence[int]) -> list[list[float]] | None:
+def _lowpass_constant(name: str) -> list[list[float]] | None:
     return rgbt_fusion.lowpass_kernel() if rgbt_fusion.LOWPASS_KERNEL.match(name) else None
 
 

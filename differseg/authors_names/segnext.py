@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from differseg.errors import CheckpointError
+from differseg.models.configs.class_sets import MOST_CLASSES
+from differseg.models.configs.segnext import GROUPS
 
 _RENAMED = (
     (re.compile(r"(freqfusions\.\d+)\.low_pass\."), r"\1.content_encoder."),
@@ -40,15 +42,14 @@ def is_segnext_constant(name: str) -> bool:
     return _CONSTANT.search(name) is not None
 
 
-def segnext_constant(name: str, shape: Sequence[int]) -> list[Any] | None:
+def segnext_constant(name: str) -> list[Any] | None:
     """Return what a published entry that is no weight must hold.
 
     Args:
         name: The publisher's name.
-        shape: Of the entry; it says how many groups of channels the sampler has.
 
     Returns:
-        Numbers as nested lists that broadcast to ``shape``; None for a weight.
+        Numbers as nested lists that broadcast to the entry's shape; None for a weight.
     """
     match = _CONSTANT.search(name)
     if match is None:
@@ -57,9 +58,8 @@ def segnext_constant(name: str, shape: Sequence[int]) -> list[Any] | None:
     if kind.startswith("hamming"):
         return [1.0]  # no window; the networks with one are refused by detect()
     if kind == "init_pos":
-        groups = math.prod(shape) // 8
         x, y = [-0.25, 0.25, -0.25, 0.25], [-0.25, -0.25, 0.25, 0.25]
-        return [[[value]] for value in groups * x + groups * y]
+        return [[[value]] for value in GROUPS * x + GROUPS * y]
     half = math.sqrt(0.5)
     taps = [half, half] if kind.startswith("h0") else [half, -half]
     return [taps] if kind.endswith("row") else [[tap] for tap in taps]
@@ -136,8 +136,9 @@ def _classes(rows: tuple[int, ...]) -> str | tuple[str, ...]:
         return "ade20k"
     if rows == (1,):
         return "binary"
-    if not rows or rows[0] == 2:
+    if not rows or not 3 <= rows[0] <= MOST_CLASSES:
         raise CheckpointError(
-            f"SegNeXt weights with {list(rows)} logits: expected 1 (two classes) or at least 3"
+            f"SegNeXt weights with {list(rows)} logits: expected 1 (two classes) or 3 to "
+            f"{MOST_CLASSES}"
         )
     return tuple(f"class_{number}" for number in range(rows[0]))
