@@ -90,6 +90,7 @@ def _open_samples(options: EvaluateOptions, predictor: Predictor) -> tuple[Sampl
     if options.holdout:
         held_out = split_by_sequence(everything.stems, options.holdout).held_out
         samples = everything.select(held_out)
+    samples.require_known_pixels()
     record = predictor.training
     if record is None:
         return samples, None

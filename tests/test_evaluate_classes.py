@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from classes_network import CLASSES, SIZE_HW, classes_module, registered
 
 from differseg.checkpoints import save_checkpoint
 from differseg.class_metrics import ClassMetrics
+from differseg.errors import InputError
 from differseg.evaluate import EvaluateOptions, evaluate, main
 from differseg.export import export_onnx
 from differseg.export.manifest_builder import build_manifest
@@ -87,6 +89,19 @@ def test_a_rule_of_pairs_is_honoured(checkpoint: Path, folder: Path) -> None:
     swapped = evaluate(options(checkpoint, folder, label_rule=rule)).summary
     assert swapped["metrics"]["class_iou"]["car"] != by_hand(folder)["class_iou"]["car"]  # type: ignore
     assert swapped["label_rule"] == rule
+
+
+def test_labels_that_hold_nothing_are_refused(
+    checkpoint: Path, folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(folder, root)
+    for stem in STEMS:
+        cv2.imwrite(str(root / "labels" / f"{stem}.png"), np.full((80, 120), 255, np.uint8))
+    said = r"data/labels: all pixels of 4 samples are ignored by rule 'ids' \(first: 00000D\)"
+    with pytest.raises(InputError, match=said) as caught:
+        evaluate(options(checkpoint, root, label_rule="ids"))
+    assert "\n" not in str(caught.value)
 
 
 def test_command_writes_json_table_and_pictures(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.data.class_labels import ClassRule, choose_class_rule, parse_class_rule
-from differseg.data.labels import LabelRule, choose_label_rule, parse_label_rule
+from differseg.data.labels import IGNORE, LabelRule, choose_label_rule, parse_label_rule
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec
 from differseg.runtime.image_files import list_images, read_image
@@ -115,6 +115,21 @@ class FolderDataset:
         assert self.rule is not None
         path = self._files[LABELS][self.stems[index]]
         return self.rule.apply(read_image(path, "label"), str(path))
+
+    def require_known_pixels(self) -> None:
+        """Refuse labels that hold nothing to learn from or judge by; reads up to the first pixel.
+
+        Raises:
+            InputError: There are no samples, or every pixel of every label is ignored.
+        """
+        if any((self.mask(index) != IGNORE).any() for index in range(len(self))):
+            return
+        assert self.rule is not None
+        raise InputError(
+            f"data {self.root / LABELS}: all pixels of {len(self)} samples are ignored by rule "
+            f"'{self.rule.name}'{f' (first: {self.stems[0]})' if self.stems else ''}; give labels "
+            "that name classes, or another --label-rule or --holdout"
+        )
 
     def select(self, stems: Sequence[str]) -> FolderDataset:
         """Return the same data set with only these samples, in this order, by the same rule."""

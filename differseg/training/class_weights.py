@@ -32,7 +32,7 @@ def choose_class_weights(
         train: Samples to learn from.
 
     Raises:
-        InputError: Weights for two classes, or no such weights.
+        InputError: Weights for two classes, no such weights, or labels that are all ignored.
     """
     if asked is None:
         return Decision("class weights", "none", "every pixel weighs the same"), None
@@ -41,19 +41,25 @@ def choose_class_weights(
             f"--class-weights {asked}: the loss of two classes balances them itself; leave it away"
         )
     if asked == FROM_LABELS:
-        weights, reason = _from_labels(len(classes), train), "1 / ln(1.02 + share of the labels)"
+        weights, reason = _from_labels(classes, train)
     else:
         weights, reason = _numbers(asked, classes), "asked for"
     return Decision("class weights", ",".join(f"{w:g}" for w in weights), reason), weights
 
 
-def _from_labels(count: int, train: Samples) -> tuple[float, ...]:
+def _from_labels(classes: Sequence[ClassSpec], train: Samples) -> tuple[tuple[float, ...], str]:
+    """Return the weights, and their reason with the classes that no label shows."""
     assert isinstance(train, FolderDataset)  # scenes are for two classes
+    train.require_known_pixels()
     pixels = np.zeros(IGNORE + 1, np.int64)
     for index in range(len(train)):
         pixels += np.bincount(train.mask(index).ravel(), minlength=IGNORE + 1)
-    shares = pixels[:count] / max(1, pixels[:IGNORE].sum())
-    return tuple(round(1 / math.log(_OFFSET + share), 4) for share in shares)
+    shares = pixels[: len(classes)] / pixels[:IGNORE].sum()
+    reason = "1 / ln(1.02 + share of the labels)"
+    absent = [spec.name for spec, share in zip(classes, shares, strict=True) if share == 0]
+    if absent:
+        reason += f"; in no label to learn from: {', '.join(absent)}"
+    return tuple(round(1 / math.log(_OFFSET + share), 4) for share in shares), reason
 
 
 def _numbers(asked: str, classes: Sequence[ClassSpec]) -> tuple[float, ...]:

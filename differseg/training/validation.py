@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from differseg.errors import InputError
 from differseg.metrics import IGNORE
 from differseg.models.deployment import probability_of
 from differseg.pictures import Picture
@@ -50,11 +51,14 @@ def validate(
 
     Returns:
         Figures and pictures; None where a stop was asked for.
+
+    Raises:
+        InputError: All pixels of all labels are ignored, so that no figure says anything.
     """
     scorer = open_scorer(trainer.spec.classes, trainer.spec.threshold)
     shown = {round(i * (len(stems) - 1) / max(1, PICTURES - 1)) for i in range(PICTURES)}
     rows: list[Row] = []
-    index = 0
+    index, known = 0, False
     with trainer.average.applied_to(trainer.model), torch.inference_mode():
         trainer.model.eval()  # a step sets the mode that it needs
         for batch in batches:
@@ -63,10 +67,18 @@ def validate(
             logits = trainer.model(*trainer.inputs(batch))["logits"]
             maps = probability_of(trainer.spec, logits.float()).cpu().numpy()  # (N, 1 or K, H, W)
             for n, probability in enumerate(maps[:, 0] if trainer.spec.binary else maps):
-                scored = scorer.score(probability, _label(batch, n))
+                label = _label(batch, n)
+                known = known or bool((label != IGNORE).any())
+                scored = scorer.score(probability, label)
                 if index in shown:
                     rows.append(scorer.row(scored, stems[index], _pictures(trainer, batch, n)))
                 index += 1
+    if not known:
+        raise InputError(
+            f"--data: all label pixels of the {len(stems)} held-out samples ({stems[0]} to "
+            f"{stems[-1]}) are ignored, so nothing can be judged; give them labels that name "
+            "classes, or another --label-rule or --holdout"
+        )
     figures = scorer.compute()
     return Judged(figures, figures[scorer.headline], scorer.grid(rows))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,9 @@ from differseg.errors import InputError
 from differseg.evaluate import EvaluateOptions, evaluate
 from differseg.train import TrainOptions, train
 from differseg.training.class_weights import choose_class_weights
+from differseg.training.interruption import StopRequest
 from differseg.training.loop import Recipe, Trainer
+from differseg.training.validation import validate
 
 __all__ = ["registered"]
 pytestmark = pytest.mark.usefixtures("one_thread", "registered")
@@ -134,6 +137,44 @@ def test_weights_from_labels_follow_their_frequency(folder: Path) -> None:
     assert decision.value == ",".join(f"{w:g}" for w in weights or ())
     assert choose_class_weights(None, CLASSES, data)[1] is None
     assert choose_class_weights("1,0.5,2,3", CLASSES, data)[1] == (1.0, 0.5, 2.0, 3.0)
+
+
+def overwrite_labels(folder: Path, root: Path, value: int, stems: str = "*") -> Path:
+    """Copy a folder, with labels that hold one value where the stem fits."""
+    shutil.copytree(folder, root)
+    for path in (root / "labels").glob(f"{stems}.png"):
+        cv2.imwrite(str(path), np.full((64, 96), value, np.uint8))
+    return root
+
+
+def test_classes_that_no_label_shows_are_named_and_labels_of_nothing_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    roads = overwrite_labels(folder, tmp_path / "roads", 1)
+    data = FolderDataset(roads, classes=CLASSES, label_rule="ids")
+    decision, weights = choose_class_weights("labels", CLASSES, data)
+    assert decision.reason.endswith("; in no label to learn from: unlabeled, person, bike")
+    assert weights == pytest.approx((50.4983, 1.4222, 50.4983, 50.4983), abs=1e-3)
+    nothing = overwrite_labels(folder, tmp_path / "nothing", 255)
+    data = FolderDataset(nothing, classes=CLASSES, label_rule="ids")
+    with pytest.raises(InputError, match=r"nothing/labels: all pixels of 16 samples are ignored"):
+        choose_class_weights("labels", CLASSES, data)
+
+
+def test_held_out_labels_of_nothing_are_refused(folder: Path, registered: str) -> None:
+    trainer = Trainer(ClassesNet(spec_of()), Recipe(3e-2, 0, 0.5, 2, 60), CPU, "fp32")
+    images = {"rgb": torch.zeros(2, 3, 64, 96), "thermal": torch.zeros(2, 1, 64, 96)}
+    mask = torch.full((2, 1, 64, 96), 255, dtype=torch.uint8)
+    batches = [{**images, "mask": mask.clone()} for _ in range(2)]
+    stems = ["00100", "00101", "00102", "00103"]
+    said = r"all label pixels of the 4 held-out samples \(00100 to 00103\) are ignored"
+    with pytest.raises(InputError, match=said) as caught:
+        validate(trainer, batches, stems, StopRequest())
+    assert "\n" not in str(caught.value)
+    batches[1]["mask"][0, 0, 5, 5] = 2
+    judged = validate(trainer, batches, stems, StopRequest())
+    assert judged is not None
+    assert judged.headline < 1
 
 
 @pytest.mark.parametrize("asked", ["1,2,3", "1,2,3,x", "1,2,3,-1", "1,2,3,nan", "often", "0,0,0,0"])
