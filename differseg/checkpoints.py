@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from differseg.authors_names import sam2_name
 from differseg.checkpoint_files import metadata_of, read_tensors
+from differseg.checkpoint_settings import check_name, check_settings
 from differseg.errors import CheckpointError, DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
@@ -34,6 +35,7 @@ from differseg.schema import from_plain, parse_json, to_plain
 __all__ = [
     "CheckpointInfo",
     "load_checkpoint",
+    "load_named",
     "load_sam2_trunk",
     "read_info",
     "save_checkpoint",
@@ -111,7 +113,8 @@ def load_checkpoint(path: str | Path, model: SegmentationModel | None = None) ->
     Args:
         path: A ``.safetensors`` file, or a ``.pt`` or ``.pth`` file with a state dict, bare or
             in a training snapshot; the names may be ours or the authors'.
-        model: The network to fill; None builds the one that the file names.
+        model: The network to fill; None builds the one that the file names.  Its settings must
+            be those of the file, all but ``size_hw``.
 
     Returns:
         ``model``, or the new network in training mode.
@@ -124,18 +127,40 @@ def load_checkpoint(path: str | Path, model: SegmentationModel | None = None) ->
     tensors, info = read_tensors(path), read_info(path)
     if model is None:
         model = _model_of(path, info)
+    elif info is not None:
+        check_settings(path, info, model.spec)
     spec, own = model.spec, model.state_dict()
-    if info is not None and info.config.get("task", spec.task) != spec.task:
-        # Weights for depth fit a thermal network entry by entry, and would mean nothing there.
-        raise CheckpointError(
-            f"checkpoint {path}: holds '{info.model}' for task '{info.config['task']}', the model "
-            f"'{spec.name}' is for task '{spec.task}'"
-        )
     if info is None:
         tensors = translate(path, spec.system, tensors, own).tensors
     check_fit(path, tensors, own, spec.name, info)
     model.load_state_dict(tensors, strict=True)
     return model
+
+
+def load_named(
+    path: str | Path, name: str | None, settings: Mapping[str, Any] | None = None
+) -> SegmentationModel:
+    """Load the network of a file beside which a configuration may be named.
+
+    A file that says which network it holds is believed in every setting; the name must agree.
+
+    Args:
+        path: As for :func:`load_checkpoint`.
+        name: A configuration; None takes what the file says.
+        settings: What differs from ``name``, for a file that does not say which network it holds.
+
+    Raises:
+        InputError: There is no such name, or the file is of another system or configuration.
+        CheckpointError, MissingComponentError: As for :func:`load_checkpoint`.
+    """
+    path = Path(path)
+    if name is None:
+        return load_checkpoint(path)
+    info = read_info(path)
+    if info is None:
+        return load_checkpoint(path, create_model(name, **(settings or {})))
+    check_name(path, info, name)
+    return load_checkpoint(path)
 
 
 def load_sam2_trunk(path: str | Path, trunk: nn.Module) -> None:

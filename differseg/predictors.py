@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from differseg.checkpoints import load_checkpoint, read_info, shipped_weights
+from differseg.checkpoints import load_named, read_info, shipped_weights
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec, Manifest, ThermalPolicy
 from differseg.models import create_model, list_models
@@ -195,7 +195,7 @@ def open_predictor(
             )
     if file.suffix == ".onnx":
         return _open_onnx(file, model, size_hw)
-    network = load_checkpoint(file, create_model(model) if model else None)
+    network = load_named(file, model)
     info = read_info(file)
     policy = (info and info.thermal_policy) or ThermalPolicy()
     where = torch.device(choose_device(device).value)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from differseg.checkpoints import load_checkpoint, read_info
+from differseg.checkpoints import load_named, read_info
 from differseg.errors import InputError
 from differseg.export.modelfile import sha256_of
 from differseg.manifest import ThermalPolicy, WeightsRecord
@@ -47,15 +49,19 @@ class NetworkSource:
         return self.weights.source.startswith("random")
 
 
-def load_network(name: str | None, checkpoint: Path | None) -> NetworkSource:
+def load_network(
+    name: str | None, checkpoint: Path | None, settings: Mapping[str, Any] | None = None
+) -> NetworkSource:
     """Build a network with the best weights that there are.
 
     Args:
         name: A configuration; None takes the one that the checkpoint names.
         checkpoint: Weights; None takes the shipped ones, or seeded random ones.
+        settings: What differs from ``name``, for weights that do not say which network they fill.
 
     Raises:
-        InputError: Neither is given, or there is no such configuration.
+        InputError: Neither is given, there is no such configuration, or the checkpoint is of
+            another one.
         CheckpointError: The weights do not fit.
     """
     if name is None and checkpoint is None:
@@ -68,9 +74,7 @@ def load_network(name: str | None, checkpoint: Path | None) -> NetworkSource:
         network = create_model(str(name))
         weights = WeightsRecord(source=f"random (seed {RANDOM_SEED})")
     else:
-        config = info.config if info is not None and info.model == name else {}
-        named = create_model(name, **config) if name is not None else None
-        network = load_checkpoint(path, named)
+        network = load_named(path, name, settings)
         weights = WeightsRecord(
             source=f"shipped with differseg as {path.name}" if shipped else path.name,
             sha256=sha256_of(path),

@@ -216,10 +216,10 @@ def _open_torch(form: str | Path, partner: Manifest | None) -> TorchRunner:
         ) from None
     path = Path(form)
     is_file = path.suffix.lower() in CHECKPOINT_SUFFIXES
-    name = None if is_file else str(form)
+    name, settings = None if is_file else str(form), None
     if is_file and partner is not None and read_info(path) is None:
-        name = partner.model
-    network = load_network(name, path if is_file else None)
+        name, settings = partner.model, partner.model_config
+    network = load_network(name, path if is_file else None, settings)
     manifest = build_manifest(
         network.spec,
         network.spec.size_hw if partner is None else partner.inputs[0].size_hw,

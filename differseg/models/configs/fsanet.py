@@ -45,6 +45,7 @@ _MODELS = (
         size_hw=_SIZES["pvt_v2_b2"],
         params=109_194_130,
         gmacs=355.6,
+        config={"backbone": "pvt_v2_b2"},
     ),
 )
 
