@@ -7,10 +7,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from differseg.checkpoints import CheckpointInfo, load_checkpoint, read_info
+from differseg.checkpoints import CheckpointInfo, check_fit, load_checkpoint, read_info
 from differseg.errors import CheckpointError
 from differseg.manifest import ThermalPolicy
+from differseg.models import create_model
 from differseg.models.base import SegmentationModel
+from differseg.models.spec import ModelSpec
 from differseg.provenance import LearntData, TrainingRecord
 from differseg.schema import to_plain
 
@@ -95,8 +97,8 @@ def _notes(
 def load_start(path: Path, model: SegmentationModel) -> StartWeights:
     """Fill a network with the weights of a checkpoint.
 
-    Where the file is of the same network for other classes, the entries that depend on them keep
-    their values.
+    Where the file is of the same network for classes of other names, as many or not, the entries
+    that depend on the classes keep the network's values.
 
     Raises:
         CheckpointError: The file cannot be read, or is of another network.
@@ -104,7 +106,7 @@ def load_start(path: Path, model: SegmentationModel) -> StartWeights:
     info, spec = read_info(path), model.spec
     same = info is not None and info.model == spec.name
     if same and info.config.get("classes") != spec.config.get("classes"):  # type: ignore[union-attr]
-        fresh = _load_what_fits(path, model)
+        fresh = _load_for_other_classes(path, model, info)
     else:
         load_checkpoint(path, model)
         fresh = ()
@@ -114,12 +116,31 @@ def load_start(path: Path, model: SegmentationModel) -> StartWeights:
         raise CheckpointError(f"checkpoint {path}: cannot be read: {error}") from None
 
 
-def _load_what_fits(path: Path, model: SegmentationModel) -> tuple[str, ...]:
-    """Fill what has the shape of the file's; returns the names of the rest."""
-    given, own = load_checkpoint(path).state_dict(), model.state_dict()
-    fits = {key: value for key, value in given.items() if value.shape == own[key].shape}
-    model.load_state_dict({**own, **fits})
-    return tuple(key for key in own if key not in fits)
+def _load_for_other_classes(
+    path: Path, model: SegmentationModel, info: CheckpointInfo | None
+) -> tuple[str, ...]:
+    """Fill what does not depend on the classes; returns the names of the rest."""
+    given, own = load_checkpoint(path), model.state_dict()
+    if _class_names(given.spec) == _class_names(model.spec):  # a set's name, or its names in full
+        fresh: tuple[str, ...] = ()
+    else:
+        fresh = _entries_by_class(model)
+    tensors = {**given.state_dict(), **{key: own[key] for key in fresh}}
+    check_fit(path, tensors, own, model.spec.name, info)
+    model.load_state_dict(tensors)
+    return fresh
+
+
+def _entries_by_class(model: SegmentationModel) -> tuple[str, ...]:
+    """Return the entries whose shape another number of classes changes."""
+    spec, own = model.spec, model.state_dict()
+    names = [str(place) for place in range(4 if len(spec.classes) == 3 else 3)]
+    other = create_model(spec.name, **{**spec.config, "classes": names}).state_dict()
+    return tuple(key for key in own if own[key].shape != other[key].shape)
+
+
+def _class_names(spec: ModelSpec) -> list[str]:
+    return [known.name for known in spec.classes]
 
 
 def _sha256(path: Path) -> str:

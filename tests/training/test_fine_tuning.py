@@ -248,3 +248,19 @@ def test_a_start_that_says_nothing_is_named_as_such(tmp_path: Path, weights: Pat
         notes = trained_notes(ThermalPolicy(), SIZE_HW, learnt, "4 samples", start)
         assert notes["trained_on"].startswith(f"4 samples; from: {said}")
         assert json.loads(notes["training"])["complete"] is False
+
+
+def test_classes_of_other_names_start_anew_though_they_are_as_many(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    path, given = tmp_path / "start.safetensors", create_model("sfm-edge", classes="mfnet")
+    save_checkpoint(path, given)
+    names = [known.name for known in given.spec.classes]
+    for classes, fresh in (
+        (names, ()),
+        ([*names[:-2], names[-1], names[-2]], ("decoder.classify.weight", "decoder.classify.bias")),
+    ):
+        model = create_model("sfm-edge", classes=classes)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        assert load_start(path, model).fresh == fresh
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, (before if name in fresh else given.state_dict())[name])
