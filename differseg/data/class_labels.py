@@ -1,4 +1,6 @@
-"""Label images to the classes of a network with more than two, by a rule that is checked.
+"""Label images to the classes of a network, by a rule that is checked.
+
+For networks with more than two classes; ``ids`` and pairs serve two classes as well.
 
 Rules, as text for ``label_rule`` and ``--label-rule``:
 
@@ -74,6 +76,11 @@ class ClassRule:
                 f"{unknown}=0,... or {unknown}=255,... for ignored"
             )
         return mask.astype(np.uint8)
+
+
+def names_classes(text: str) -> bool:
+    """Whether a rule's text says which class a value is, not which values are foreground."""
+    return "=" in text or text.partition("+")[0] == "ids"
 
 
 def parse_class_rule(text: str, classes: Sequence[ClassSpec]) -> ClassRule:

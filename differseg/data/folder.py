@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from differseg.data.class_labels import ClassRule, choose_class_rule, parse_class_rule
+from differseg.data.class_labels import (
+    ClassRule,
+    choose_class_rule,
+    names_classes,
+    parse_class_rule,
+)
 from differseg.data.labels import IGNORE, LabelRule, choose_label_rule, parse_label_rule
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec
@@ -53,7 +58,8 @@ class FolderDataset:
             label_rule: See :mod:`differseg.data.labels`, for more than two classes
                 :mod:`differseg.data.class_labels`.
             stems: Take only these samples, in this order.
-            classes: The network's classes; with up to two of them masks are binary.
+            classes: The network's classes; with up to two of them masks are binary, and the rules
+                of both modules serve.
 
         Raises:
             InputError: A folder is missing or empty, stems do not match, an unknown label rule.
@@ -72,8 +78,9 @@ class FolderDataset:
             self.stems = list(stems)
         self._classes = tuple(classes) if len(classes) > 2 else ()
         self.rule: LabelRule | ClassRule | None = None
-        if label_rule != "auto" and self._classes:
-            self.rule = parse_class_rule(label_rule, self._classes)
+        by_class = self._classes or (classes and names_classes(label_rule))
+        if label_rule != "auto" and by_class:
+            self.rule = parse_class_rule(label_rule, classes)
         elif label_rule != "auto":
             self.rule = parse_label_rule(label_rule)
         elif self.has_labels:

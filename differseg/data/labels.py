@@ -1,6 +1,7 @@
 """Label images to binary masks, by a rule that is stated and checked.
 
-Networks with more than two classes have rules of their own: :mod:`differseg.data.class_labels`.
+Networks with more than two classes have rules of their own, :mod:`differseg.data.class_labels`,
+of which ``ids`` and pairs serve two classes as well.
 
 Rules, as text for ``label_rule`` and ``--label-rule``:
 
@@ -83,8 +84,7 @@ class LabelRule:
             if unknown:
                 raise InputError(
                     f"label {where}: value {max(unknown)} is outside rule '{self.name}' "
-                    f"({listed(self.known)}); state a rule such as --label-rule nonzero, "
-                    "binary255, 1,2,3 or mfnet+ignore255"
+                    f"({listed(self.known)}); {_advice({*found, *self.known})}"
                 )
         chosen = np.isin(label, self.foreground) if self.foreground else label > self.above
         mask = chosen.astype(np.uint8)
@@ -119,7 +119,8 @@ def parse_label_rule(text: str) -> LabelRule:
 def _not_a_rule(text: str) -> InputError:
     return InputError(
         f"label rule '{text}': expected auto, nonzero, binary255, mfnet or ids such as 1,2,3, "
-        "with +ignore255 behind it where 255 means ignore"
+        "with +ignore255 behind it where 255 means ignore; of two classes also the word ids, and "
+        "pairs of label value and class id such as 0=0,1=1,255=255"
     )
 
 
@@ -147,9 +148,24 @@ def choose_label_rule(values: set[int], where: str) -> LabelRule:
     if above.issubset(_MFNET_KNOWN) and above.intersection(MFNET_FOREGROUND):
         return LabelRule("auto: mfnet", MFNET_FOREGROUND, known=_MFNET_KNOWN)
     raise InputError(
-        f"{where}: label values {listed(sorted(above))} have no evident meaning; "
-        "say which are foreground, for example --label-rule 1,2,3 or binary255"
+        f"{where}: label values {listed(sorted(above))} have no evident meaning; {_advice(above)}"
     )
+
+
+def _advice(values: set[int]) -> str:
+    """Name the rule that most likely fits values that no rule was guessed for."""
+    above = values - {0}
+    if above == {1, IGNORE}:
+        return (
+            "state a rule, --label-rule 1+ignore255 where 1 is the object and 255 is ignored, "
+            "nonzero where both are the object"
+        )
+    if IGNORE in above and above.issubset({*_MFNET_KNOWN, IGNORE}):
+        return (
+            "say which are foreground, for example --label-rule 1,2,3+ignore255 or mfnet+ignore255 "
+            "where 255 is ignored"
+        )
+    return "say which are foreground, for example --label-rule 1,2,3, nonzero or binary255"
 
 
 def listed(values: Sequence[int]) -> str:

@@ -115,6 +115,14 @@ def test_a_folder_for_two_classes_is_binary_as_before(tmp_path: Path) -> None:
     assert data[1]["mask"].max() == 1
 
 
+@pytest.mark.parametrize("rule", ["ids", "0=0,4=4,255=255", "0=0,4=4+ignore255"])
+def test_ids_and_pairs_serve_two_classes(tmp_path: Path, rule: str) -> None:
+    root = write_folder(tmp_path, [4, 255])
+    data = FolderDataset(root, classes=CLASSES[:2], label_rule=rule)
+    assert np.unique(data[0]["mask"]).tolist() == [0, 1]
+    assert np.unique(data[1]["mask"]).tolist() == [0, 255]
+
+
 def test_mfnet_labels_keep_their_nine_classes(sample_data: Path) -> None:
     data = FolderDataset(sample_data / "mfnet", classes=MFNET_CLASSES)
     assert data.rule is not None

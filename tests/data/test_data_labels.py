@@ -72,6 +72,18 @@ def test_auto_refuses_to_guess(values: set[int]) -> None:
         choose_label_rule(values, "data")
 
 
+def test_masks_with_ignored_borders_are_told_the_rule_that_ignores_them() -> None:
+    said = r"--label-rule 1[+]ignore255 where 1 is the object and 255 is ignored"
+    with pytest.raises(InputError, match=said):
+        choose_label_rule({0, 1, 255}, "data")
+    with pytest.raises(InputError, match=said):
+        choose_label_rule({0, 1}, "data").apply(np.array([[0, 255]], np.uint8), "late.png")
+    with pytest.raises(InputError, match=r"mfnet[+]ignore255 where 255 is ignored"):
+        choose_label_rule({0, 2, 255}, "data")
+    label = np.array([[0, 1, 255]], np.uint8)
+    assert parse_label_rule("1+ignore255").apply(label, "").tolist() == [[0, 1, 255]]
+
+
 def test_auto_refuses_labels_without_foreground() -> None:
     with pytest.raises(InputError, match="data: expected foreground, got only value 0") as caught:
         choose_label_rule({0}, "data")
