@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _COUNTER = ".num_batches_tracked"
 """Entries that old files lack; they count training steps and change no output."""
+_VARIANCE = ".running_var"
+"""Entries that are a mean of squares."""
 _AUTHORS_THERMAL = ThermalPolicy(kind="full")
 """All published networks read thermal images as 8 bit and divide by 255."""
 
@@ -83,8 +85,7 @@ def convert(options: ConvertOptions) -> ConvertReport:
         raise InputError(f"--out {out}: is the file to convert; name another one")
     _refuse_own(path)
     name, settings = _identified(path, snapshot, options.model, options.task)
-    with torch.device("meta"):  # the file has the weights
-        model = create_model(name, **settings)
+    model = _hollow(path, name, settings)
     translation, missed = _fitted(path, snapshot.tensors, model)
     model.load_state_dict(translation.tensors, strict=True, assign=True)
     digest = _sha256(path)
@@ -106,6 +107,15 @@ def convert(options: ConvertOptions) -> ConvertReport:
         missed=missed,
         kinds=tuple(sorted({str(v.dtype)[6:] for v in snapshot.tensors.values()})),
     )
+
+
+def _hollow(path: Path, name: str, settings: dict[str, Any]) -> SegmentationModel:
+    """Return the network without weights, which the file has."""
+    try:
+        with torch.device("meta"):
+            return create_model(name, **settings)
+    except InputError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from None
 
 
 def _refuse_own(path: Path) -> None:
@@ -150,10 +160,10 @@ def _detected(path: Path, snapshot: Snapshot) -> tuple[str | None, dict[str, Any
     for system, layout in LAYOUTS.items():
         try:
             settings = layout.detect(shapes)
+            if settings is not None:
+                return system, {**settings, **layout.stored(snapshot.settings, settings)}
         except CheckpointError as error:
             raise CheckpointError(f"checkpoint {path}: {error}") from None
-        if settings is not None:
-            return system, {**settings, **layout.stored(snapshot.settings)}
     return None, {}
 
 
@@ -166,15 +176,37 @@ def _fitted(
     missed = tuple(key for key in own if key not in found.tensors and key.endswith(_COUNTER))
     ready = {**found.tensors, **{key: torch.zeros((), dtype=torch.int64) for key in missed}}
     check_fit(path, ready, own, model.spec.name, None)
+    layout = LAYOUTS.get(model.spec.system)
     for key, value in ready.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(
-                f"checkpoint {path}: '{key}' holds NaN or infinite numbers; take a snapshot of an "
-                "earlier epoch"
-            )
-        # A copy of its own: entries of a file may share memory, which safetensors refuses.
-        ready[key] = value.to(own[key].dtype, copy=True).contiguous()
+        least = 0.0 if key.endswith(_VARIANCE) else layout.least.get(key) if layout else None
+        ready[key] = _numbers(path, key, value, own[key].dtype, least)
     return dataclasses.replace(found, tensors=ready), missed
+
+
+def _numbers(
+    path: Path, key: str, value: Tensor, dtype: torch.dtype, least: float | None
+) -> Tensor:
+    """Return an entry in the network's kind of number, or say which of its numbers are wrong."""
+    try:
+        # A copy of its own: entries of a file may share memory, which safetensors refuses.
+        cast = value.to(dtype, copy=True).contiguous()
+    except (NotImplementedError, RuntimeError):
+        kinds = " to ".join(str(kind).removeprefix("torch.") for kind in (value.dtype, dtype))
+        raise CheckpointError(
+            f"checkpoint {path}: '{key}' cannot be turned from {kinds}; save the weights as float32"
+        ) from None
+    # A count of float kind would become any number at all, so it is looked at before.
+    if not bool(torch.isfinite(cast if cast.is_floating_point() else value.double()).all()):
+        raise CheckpointError(
+            f"checkpoint {path}: '{key}' holds NaN or infinite numbers as "
+            f"{str(dtype).removeprefix('torch.')}; take a snapshot of an earlier epoch"
+        )
+    if least is not None and cast.numel() and cast.min().item() < least:
+        raise CheckpointError(
+            f"checkpoint {path}: '{key}' holds {cast.min().item():g}, expected at least {least:g}; "
+            "take another snapshot of the training"
+        )
+    return cast
 
 
 def _sha256(path: Path) -> str:

@@ -96,3 +96,5 @@ _SIGNS = {
     "sff.conv_gate.weight": (128, 128, 3, 3),
 }
 """Entries that no other published network has together."""
+LEAST = {"high_pass.radius": 1.0}
+"""Our entry and its least number: a smaller disc holds no bin, and nothing would be filtered."""

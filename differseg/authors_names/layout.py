@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from differseg.authors_names import differseg, fsanet, rgbt_fusion, segnext
@@ -20,7 +20,7 @@ def _no_constant(name: str) -> None:
     return None
 
 
-def _nothing_stored(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _nothing_stored(config: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
@@ -36,33 +36,33 @@ class PublishedLayout:
         newest: From any published spelling to the newest one.
         constant: The numbers that an entry without a counterpart must hold, as nested lists
             that broadcast to its shape; None for a weight.
-        stored: Settings from the arguments that the file keeps under ``config``.
+        stored: From the arguments that the file keeps under ``config``, and the settings that
+            the tensors tell, to further settings; raises CheckpointError where they disagree.
+        least: The least number that one of our entries may hold.
     """
 
     name: Callable[[str], str]
     detect: Callable[[Shapes], dict[str, Any] | None]
     newest: Callable[[str], str] = _same
     constant: Callable[[str], list[Any] | None] = _no_constant
-    stored: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing_stored
+    stored: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] = _nothing_stored
+    least: Mapping[str, float] = field(default_factory=dict)
 
 
 def _lowpass_constant(name: str) -> list[list[float]] | None:
     return rgbt_fusion.lowpass_kernel() if rgbt_fusion.LOWPASS_KERNEL.match(name) else None
 
 
-def _image_size(settings: Mapping[str, Any]) -> dict[str, Any]:
-    size_hw = (settings.get("img_height"), settings.get("img_width"))
-    return {"size_hw": size_hw} if all(type(side) is int for side in size_hw) else {}
-
-
 LAYOUTS: dict[str, PublishedLayout] = {
     "differseg": PublishedLayout(differseg.differseg_name, differseg.detect),
-    "fsanet": PublishedLayout(fsanet.fsanet_name, fsanet.detect, newest=fsanet.newest_name),
+    "fsanet": PublishedLayout(
+        fsanet.fsanet_name, fsanet.detect, newest=fsanet.newest_name, least=fsanet.LEAST
+    ),
     "rgbt_fusion": PublishedLayout(
         rgbt_fusion.rgbt_fusion_name,
         rgbt_fusion.detect,
         constant=_lowpass_constant,
-        stored=_image_size,
+        stored=rgbt_fusion.stored,
     ),
     "segnext": PublishedLayout(
         segnext.segnext_name, segnext.detect, constant=segnext.segnext_constant

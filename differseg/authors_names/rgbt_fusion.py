@@ -139,7 +139,7 @@ def detect(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
     blocks = re.compile(r"^rgb_encoder\.stages_2\.blocks\.(\d+)\.conv_dw\.weight$")
     depth = sum(1 for key in shapes if blocks.match(key))
     width = _rows(shapes, "rgb_encoder.stem_0.weight")
-    pyramid = "decoder.td_projs.0.weight" in shapes
+    pyramid = _is_pyramid(shapes)
     classes = _rows(shapes, f"decoder.seg_head.{3 if pyramid else 4}.weight")
     if (width, depth) not in _TRUNK_SIZES:
         known = ", ".join(f"{name} {w}/{d}" for (w, d), name in _TRUNK_SIZES.items())
@@ -158,6 +158,71 @@ def detect(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any] | None:
         "semantic_fusion": "fusion_stage3.res_scale" in shapes,
         "deep_supervision": "decoder.deep_heads.0.weight" in shapes,
     }
+
+
+def _is_pyramid(shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Say whether the decoder is the top-down one; without a sign of it, it is bidirectional.
+
+    Raises:
+        CheckpointError: There are entries of both decoders.
+    """
+    pyramid, both_ways = "decoder.td_projs.0.weight", "decoder.td_convs.0.0.weight"
+    if pyramid in shapes and both_ways in shapes:
+        raise CheckpointError(
+            f"rgbt_fusion weights with both decoders, top-down ('{pyramid}') and bidirectional "
+            f"('{both_ways}'): expected one of them; save the state dict of one network"
+        )
+    return pyramid in shapes
+
+
+def stored(config: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the image size that the file's arguments tell, after comparing the other arguments.
+
+    Args:
+        config: The authors' arguments; one that is absent says nothing.
+        found: What :func:`detect` returned for the tensors of the same file.
+
+    Raises:
+        CheckpointError: The arguments are those of another network, or a side is no whole number.
+    """
+    classes = next(count for count, name in _DATASETS.items() if name == found["dataset"])
+    expected = {
+        "num_classes": classes,
+        "dataset": found["dataset"],
+        "decoder_type": found["decoder"],
+        "enhanced_fusion": found["semantic_fusion"],
+        "rgb_arch": f"convnextv2_{found['backbone']}",
+        "ir_arch": f"convnextv2_{found['backbone']}",
+    }
+    if found["decoder"] == "panet":  # the other decoder ignores it
+        expected["deep_supervision"] = found["deep_supervision"]
+    for key, value in expected.items():
+        said = config.get(key)
+        named = (
+            key.endswith("_arch") and isinstance(said, str) and value in said
+        )  # with its weights
+        if said is not None and not named and not (isinstance(said, _PLAIN) and said == value):
+            raise CheckpointError(
+                f"the file's config says {key} {_shown(said)}, its tensors {value!r}; if the "
+                "tensors are right, save their state dict alone"
+            )
+    keys = ("img_height", "img_width")
+    if any(config.get(key) is None for key in keys):
+        return {}
+    sides = [config[key] for key in keys]
+    if not all(type(side) is int or (type(side) is float and side.is_integer()) for side in sides):
+        raise CheckpointError(
+            f"the file's config says img_height {_shown(sides[0])}, img_width {_shown(sides[1])}; "
+            "expected whole numbers of pixels; save the state dict alone to do without them"
+        )
+    return {"size_hw": tuple(map(int, sides))}
+
+
+_PLAIN = (str, int, float)
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.40}" if isinstance(value, _PLAIN) else f"a {type(value).__name__}"
 
 
 def _rows(shapes: Mapping[str, Sequence[int]], key: str) -> int:
