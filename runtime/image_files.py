@@ -15,6 +15,9 @@ from differseg.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Endings that count as images, in any case."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_INDEXED, _FOUR_CHANNELS = 3, 6  # colour types of a PNG
+
 
 def list_images(folder: str | Path) -> dict[str, Path]:
     """Return stem -> path of a folder's images, in the order of the stems.
@@ -82,7 +85,7 @@ def read_image(path: str | Path, modality: str) -> npt.NDArray[Any]:
 
     Args:
         path: An image file.
-        modality: ``rgb`` or ``flow`` (colour), ``thermal`` or ``depth`` (one channel).
+        modality: ``rgb`` or ``flow`` (colour), ``thermal``, ``depth`` or ``label`` (one channel).
 
     Returns:
         (H, W, 3) uint8 in BGR order for colour, else (H, W) uint8, uint16 or float32.
@@ -101,15 +104,40 @@ def read_image(path: str | Path, modality: str) -> npt.NDArray[Any]:
                 "are two folders swapped?"
             )
         return image
+    if modality == "label" and _png_color_type(path) == _INDEXED:
+        # OpenCV gives the palette's colours, which may even look like one channel of other ids.
+        raise InputError(
+            f"label image {path}: is an indexed (palette) PNG, whose ids OpenCV cannot read; save "
+            "it as greyscale: from PIL import Image; import numpy; "
+            "Image.fromarray(numpy.array(Image.open(FILE))).save(FILE)"
+        )
     if image.ndim == 3:
         # Some tools store one channel three times.
         if not ((image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2])).all():
-            raise InputError(
-                f"{modality} image {path}: expected one channel, got {_kind(image)}; "
-                "give raw values, not a colour-mapped picture"
-            )
+            got = _instead_of_one(path, modality, image)
+            raise InputError(f"{modality} image {path}: expected one channel, got {got}")
         image = np.ascontiguousarray(image[..., 0])
     return image
+
+
+def _png_color_type(path: str | Path) -> int | None:
+    """Return the colour type that a PNG's header states; None of another file.
+
+    Source: PNG specification, chunk IHDR.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(26)
+    return head[25] if head.startswith(_PNG) and len(head) == 26 else None
+
+
+def _instead_of_one(path: str | Path, modality: str, image: npt.NDArray[Any]) -> str:
+    """Say what a file with more than one channel holds, and what to do."""
+    if modality != "label" and _png_color_type(path) == _FOUR_CHANNELS:
+        return (
+            "a PNG of four channels; where the fourth is thermal, as in MFNet's release, split the "
+            "files into rgb/ and thermal/ (docs/training.md has the lines)"
+        )
+    return f"{_kind(image)}; give raw values, not a colour-mapped picture"
 
 
 def _kind(image: npt.NDArray[Any]) -> str:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -98,3 +101,52 @@ def test_images_of_the_wrong_kind(tmp_path: Path) -> None:
         read_image(write(tmp_path / "map.png", color()), "thermal")
     with pytest.raises(InputError, match="cannot be read as an image"):
         read_image(broken, "rgb")
+
+
+def indexed_png(path: Path, index: int, palette: list[tuple[int, int, int]]) -> Path:
+    """Write an indexed PNG of 2x2 pixels of one index."""
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 2, 2, 8, 3, 0, 0, 0),
+        b"PLTE": bytes(value for entry in palette for value in entry),
+        b"IDAT": zlib.compress(bytes([0, index, index] * 2)),
+        b"IEND": b"",
+    }
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    return path
+
+
+@pytest.mark.parametrize("shown", [(128, 0, 0), (128, 128, 128)])
+def test_indexed_labels_are_refused_with_the_line_that_mends_them(
+    tmp_path: Path, shown: tuple[int, int, int]
+) -> None:
+    path = indexed_png(tmp_path / "voc.png", 1, [(0, 0, 0), shown])
+    said = r"voc.png: is an indexed \(palette\) PNG.*numpy.array"
+    with pytest.raises(InputError, match=said) as caught:
+        read_image(path, "label")
+    assert "\n" not in str(caught.value)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert picture[0, 0].tolist() == list(shown)[::-1]  # the file is a good one
+
+
+def test_rgb_and_thermal_in_one_file_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "00001D.png", np.dstack([color(), np.full((4, 6), 77, np.uint8)]))
+    with pytest.raises(InputError, match=r"got a PNG of four channels; .* MFNet's release, split"):
+        read_image(path, "thermal")
+
+
+def test_the_documented_lines_split_four_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+    (lines,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    write(tmp_path / "MFNet/images/00001D.png", np.dstack([color(), np.full((4, 6), 77, np.uint8)]))
+    for name in ("rgb", "thermal"):
+        (tmp_path / "mfnet" / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, str(page), "exec"), {})
+    assert np.array_equal(read_image("mfnet/rgb/00001D.png", "rgb"), color())
+    assert (read_image("mfnet/thermal/00001D.png", "thermal") == 77).all()
