@@ -22,6 +22,7 @@ from differseg.manifest import Decision, ThermalPolicy
 from differseg.models.base import SegmentationModel
 from differseg.models.spec import ModelSpec
 from differseg.options import parse
+from differseg.schema import to_plain
 from differseg.scoring import in_short
 from differseg.training.class_weights import choose_class_weights
 from differseg.training.epochs import Epochs
@@ -39,7 +40,7 @@ from differseg.training.samples import (
     open_folder,
     open_synthetic,
 )
-from differseg.training.start import StartWeights, load_start
+from differseg.training.start import StartWeights, choose_thermal_policy, load_start
 
 INTERRUPTED = 130
 """Exit status after SIGINT or SIGTERM."""
@@ -65,6 +66,8 @@ class _Choices:
     freeze_norm: Decision
     class_weights: Decision
     weight_values: tuple[float, ...] | None
+    thermal_policy: Decision | None
+    label_rule: Decision | None
 
 
 def train(options: TrainOptions, console: Console | None = None) -> dict[str, Any]:
@@ -102,8 +105,9 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
             "it; give another folder for --out"
         )
     start = None if options.init is None else load_start(options.init, model)
-    data = _open_data(options, model.spec, size_hw, start)
-    choices = _choose(options, model.spec, data)
+    policy, why_policy = choose_thermal_policy(options.thermal_policy, model.spec, start)
+    data = _open_data(options, model.spec, size_hw, policy, start)
+    choices = _choose(options, model.spec, data, why_policy)
     config = _identity(options, model.spec, data, size_hw, start, choices)
     trainer = Trainer(
         model,
@@ -120,7 +124,8 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
         else:
             folder.begin(config)
         folder.tidy()
-        decisions = [dataclasses.asdict(choice) for choice in _decisions(choices)]
+        decided = [choices.device, *_decisions(choices)]
+        decisions = [dataclasses.asdict(choice) for choice in decided]
         folder.add_start({"from_step": trainer.position.step, "decisions": decisions})
         _announce(console, options, trainer, data, choices, start)
         complete = start is not None and not start.fresh  # else it cannot compete with an epoch
@@ -157,10 +162,14 @@ def _draw_and_run(epochs: Epochs, console: Console) -> bool:
 
 
 def _open_data(
-    options: TrainOptions, spec: ModelSpec, size_hw: tuple[int, int], start: StartWeights | None
+    options: TrainOptions,
+    spec: ModelSpec,
+    size_hw: tuple[int, int],
+    policy: ThermalPolicy,
+    start: StartWeights | None,
 ) -> TrainingData:
     loading = Loading(
-        size_hw, options.batch, options.seed, options.workers, ThermalPolicy(),
+        size_hw, options.batch, options.seed, options.workers, policy,
         Augmentation(largest_crop=options.largest_crop),
     )  # fmt: skip
     if options.data != SYNTHETIC:
@@ -175,7 +184,9 @@ def _open_data(
     )  # fmt: skip
 
 
-def _choose(options: TrainOptions, spec: ModelSpec, data: TrainingData) -> _Choices:
+def _choose(
+    options: TrainOptions, spec: ModelSpec, data: TrainingData, thermal_policy: Decision | None
+) -> _Choices:
     device = choose_device(options.device)
     weights, values = choose_class_weights(options.class_weights, spec.classes, data.train)
     return _Choices(
@@ -184,11 +195,18 @@ def _choose(options: TrainOptions, spec: ModelSpec, data: TrainingData) -> _Choi
         choose_freeze_norm(options.freeze_norm, options.init is not None),
         weights,
         values,
+        thermal_policy,
+        data.label_rule,
     )
 
 
 def _decisions(choices: _Choices) -> list[Decision]:
-    return [choices.device, choices.precision, choices.freeze_norm, choices.class_weights]
+    """Return all but the device, which may be another one when a run goes on."""
+    of_data = (choices.thermal_policy, choices.label_rule)
+    return [
+        choices.precision, choices.freeze_norm, choices.class_weights,
+        *(choice for choice in of_data if choice is not None),
+    ]  # fmt: skip
 
 
 def _identity(
@@ -214,13 +232,12 @@ def _identity(
         "init": start and f"sha256 {start.sha256}",
         "precision": choices.precision.value,
         "freeze_norm": choices.freeze_norm.value == "on",
+        # The default is not written: runs from before there was a choice go on.
+        "thermal_policy": None if data.policy == ThermalPolicy() else to_plain(data.policy),
         "samples": data.description,
         NOTES: {
             "init": start and str(start.path),
-            "decisions": [
-                dataclasses.asdict(choice)
-                for choice in (choices.precision, choices.freeze_norm, choices.class_weights)
-            ],
+            "decisions": [dataclasses.asdict(choice) for choice in _decisions(choices)],
         },
     }
 
@@ -260,6 +277,9 @@ def _announce(
         f"{trainer.device}, {trainer.precision}, run folder {options.out}",
         f"statistics of batch normalisation are {norms}",
     ]
+    for choice in (choices.thermal_policy, choices.label_rule):
+        if choice is not None:
+            lines.append(f"{choice.what}: {choice.value} ({choice.reason})")
     if choices.weight_values is not None:
         lines.append(f"class weights: {choices.class_weights.value}")
     if start_weights is not None and start_weights.fresh:

@@ -49,6 +49,9 @@ class TrainOptions:
     """Folder that keeps drawn scenes, about 1.2 MB a sample; RUN/synthetic when not given."""
     label_rule: str = "auto"
     """How label files become a mask, see docs/training.md."""
+    thermal_policy: Literal["percentile", "full"] | None = None
+    """How thermal images become 0..1: by percentiles of each, or by all codes of 8 bits; as
+    --init was trained when not given, without it percentile."""
     class_weights: str | None = option(None, metavar="W")
     """With more than two classes: weights of the classes in the loss, as numbers with commas, or
     'labels' for weights from the labels' frequencies; all weigh the same when not given."""

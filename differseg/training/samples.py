@@ -15,7 +15,7 @@ from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.data.transforms import Augmentation
 from differseg.errors import InputError
-from differseg.manifest import ClassSpec, ThermalPolicy
+from differseg.manifest import ClassSpec, Decision, ThermalPolicy
 from differseg.models.spec import ModelSpec
 from differseg.provenance import LearntData, names_fingerprint, spread_names
 from differseg.training.drawing import draw_scenes
@@ -59,6 +59,7 @@ class TrainingData:
         description: Counts and a fingerprint of the names, as plain JSON values.
         checkpoint_notes: What a checkpoint records of its training data.
         policy: What maps thermal images.
+        label_rule: How label files become masks, and why so; None for synthetic scenes.
     """
 
     def __init__(
@@ -69,9 +70,10 @@ class TrainingData:
         loading: Loading,
         notes: dict[str, str],
         cache: Path | None = None,
+        label_rule: Decision | None = None,
     ) -> None:
         self.train, self.held_out, self.checkpoint_notes = train, held_out, notes
-        self.policy = loading.policy
+        self.policy, self.label_rule = loading.policy, label_rule
         self._spec, self._loading, self._cache = spec, loading, cache
         order = EpochOrder(len(train), loading.batch, loading.seed, 0, True)
         self.batches_per_epoch = order.batches
@@ -226,4 +228,12 @@ def open_folder(
     )
     notes = trained_notes(loading.policy, loading.size_hw, learnt, in_words, start)
     train, held_out = samples.select(parts.train), samples.select(parts.held_out)
-    return TrainingData(train, held_out, spec, loading, notes)
+    rule = _rule_with_reason(label_rule, samples.rule.name)
+    return TrainingData(train, held_out, spec, loading, notes, label_rule=rule)
+
+
+def _rule_with_reason(asked: str, name: str) -> Decision:
+    if asked == "auto":
+        chosen = name.removeprefix("auto: ")
+        return Decision("label rule", chosen, "auto: a spread of label files holds such values")
+    return Decision("label rule", name, "asked for")

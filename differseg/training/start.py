@@ -6,10 +6,11 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from differseg.checkpoints import CheckpointInfo, check_fit, load_checkpoint, read_info
-from differseg.errors import CheckpointError
-from differseg.manifest import ThermalPolicy
+from differseg.errors import CheckpointError, InputError
+from differseg.manifest import Decision, ThermalPolicy
 from differseg.models import create_model
 from differseg.models.base import SegmentationModel
 from differseg.models.spec import ModelSpec
@@ -92,6 +93,36 @@ def _notes(
     if training:
         notes["training"] = json.dumps(to_plain(training))
     return notes
+
+
+def choose_thermal_policy(
+    asked: Literal["percentile", "full"] | None, spec: ModelSpec, start: StartWeights | None
+) -> tuple[ThermalPolicy, Decision | None]:
+    """Return what maps thermal images, with its reason; no reason for a network that sees none.
+
+    Args:
+        asked: A kind of policy; None for that of the start, or the default.
+        spec: The network's inputs.
+        start: The weights that the run starts from; None for fresh ones.
+
+    Raises:
+        InputError: A policy for a network without a thermal input.
+    """
+    if all(modality.name != "thermal" for modality in spec.modalities):
+        if asked is not None:
+            raise InputError(
+                f"--thermal-policy {asked}: {spec.name} has no thermal input; leave it away"
+            )
+        return ThermalPolicy(), None
+    if asked is not None:
+        policy, reason = ThermalPolicy(kind=asked), "asked for"
+    elif start is not None and start.info is not None and start.info.thermal_policy is not None:
+        policy, reason = start.info.thermal_policy, "--init was trained with it"
+    elif start is not None:
+        policy, reason = ThermalPolicy(), "default: --init does not say what it was trained with"
+    else:
+        policy, reason = ThermalPolicy(), "default: works with any camera"
+    return policy, Decision("thermal policy", policy.kind, reason)
 
 
 def load_start(path: Path, model: SegmentationModel) -> StartWeights:

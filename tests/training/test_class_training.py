@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +16,12 @@ import torch
 from classes_network import CLASSES, ClassesNet, registered, spec_of
 from short_runs import assert_same_run
 
-from differseg.checkpoints import load_checkpoint
+from differseg import create_model
+from differseg.checkpoints import load_checkpoint, save_checkpoint
 from differseg.data.folder import FolderDataset
 from differseg.errors import InputError
 from differseg.evaluate import EvaluateOptions, evaluate
+from differseg.models.base import SegmentationModel
 from differseg.train import TrainOptions, train
 from differseg.training.class_weights import choose_class_weights
 from differseg.training.interruption import StopRequest
@@ -107,6 +110,43 @@ def epochs_until_stopped(run: TrainOptions, epochs: int) -> int:
 
         patch.setattr(module, "validate", stopping)
         return int(train(run)["epochs"])
+
+
+def test_a_start_for_other_classes_does_not_compete(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    start, names = tmp_path / "start.safetensors", tmp_path / "names.txt"
+    save_checkpoint(start, create_model("sfm-edge", classes=("sky", "sea", "sand", "ship")))
+    names.write_text("nothing\nfloor\ndoor\nrope\n")
+    recipes: list[Recipe] = []
+
+    def recording(model: SegmentationModel, recipe: Recipe, *how: Any) -> Trainer:
+        recipes.append(recipe)
+        return Trainer(model, recipe, *how)
+
+    monkeypatch.setattr("differseg.train.Trainer", recording)
+    run = run_of(
+        tmp_path / "run", folder, "sfm-edge", classes=str(names), init=start, epochs=1,
+        size=(96, 96), ema=0.998, class_weights="1,2,3,4",
+    )  # fmt: skip
+    assert train(run)["best_epoch"] == 1
+    (line,) = (run.out / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line)["epoch"] == 1
+    assert (recipes[0].trained_start, recipes[0].class_weights) == (False, (1.0, 2.0, 3.0, 4.0))
+    printed = capsys.readouterr().out
+    fresh = "decoder.classify.weight, decoder.classify.bias"
+    assert f"--init {start} is for other classes; these start anew: {fresh}\n" in printed
+    assert "averaged weights are still" not in printed
+    assert "label rule: ids (auto: a spread of label files holds such values)\n" in printed
+    assert "thermal policy" not in printed
+    decisions = json.loads((run.out / "config.json").read_text())["notes"]["decisions"]
+    assert [entry["value"] for entry in decisions if entry["what"] == "label rule"] == ["ids"]
+    names.write_text("nothing\nfloor\nrope\ndoor\n")
+    with pytest.raises(InputError, match=r"classes \(was \['nothing'.*, now \['nothing'.*'door'\]"):
+        train(run)
+    train(dataclasses.replace(run, classes="nothing,floor,door,rope"))
+    assert "already complete" in capsys.readouterr().out
 
 
 def test_synthetic_scenes_are_refused(tmp_path: Path, registered: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from classes_network import registered
 from safetensors.torch import load_file
 from short_runs import SIZE_HW, assert_same_run, short_run, write_folder
 
@@ -27,8 +28,9 @@ from differseg.train import TrainOptions, main, resume_command, train
 from differseg.training import epochs
 from differseg.training.samples import TrainingData
 from differseg.training.snapshot import read_snapshot
-from differseg.training.start import load_start, trained_notes
+from differseg.training.start import choose_thermal_policy, load_start, trained_notes
 
+__all__ = ["registered"]
 pytestmark = pytest.mark.usefixtures("one_thread")  # runs are compared bit by bit
 
 
@@ -264,3 +266,41 @@ def test_classes_of_other_names_start_anew_though_they_are_as_many(tmp_path: Pat
         assert load_start(path, model).fresh == fresh
         for name, value in model.state_dict().items():
             assert torch.equal(value, (before if name in fresh else given.state_dict())[name])
+
+
+def test_thermal_images_are_mapped_as_for_the_start(
+    tmp_path: Path, folder: Path, registered: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = tmp_path / "start.safetensors"
+    save_checkpoint(start, create_model(registered), extra={"thermal_policy": '{"kind": "full"}'})
+    run = fine_tuning(
+        tmp_path / "run", folder, start, model=registered, epochs=1, label_rule="0=0,2=2,6=255"
+    )
+    train(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert "thermal policy: full (--init was trained with it)" in lines
+    assert "label rule: 0=0,2=2,6=255 (asked for)" in lines
+    info = read_info(run.out / "best.safetensors")
+    assert info is not None
+    assert info.thermal_policy == ThermalPolicy(kind="full")
+    config = json.loads((run.out / "config.json").read_text())
+    decided = {entry["what"]: entry["value"] for entry in config["notes"]["decisions"]}
+    assert (decided["thermal policy"], decided["label rule"]) == ("full", "0=0,2=2,6=255")
+    assert "device" not in decided
+    with pytest.raises(InputError, match=r"thermal_policy \(was \{'kind': 'full'.*, now None\)"):
+        train(dataclasses.replace(run, thermal_policy="percentile"))
+    train(dataclasses.replace(run, thermal_policy="full"))
+    assert "thermal policy: full (asked for)" in capsys.readouterr().out.splitlines()
+
+
+def test_the_thermal_policy_has_a_reason(tmp_path: Path, weights: Path) -> None:
+    edge, rgb = create_model("differseg-edge"), create_model("sfm-edge").spec
+    policy, why = choose_thermal_policy(None, edge.spec, load_start(weights, edge))
+    assert (policy, why and why.reason) == (
+        ThermalPolicy(), "default: --init does not say what it was trained with"
+    )  # fmt: skip
+    policy, why = choose_thermal_policy("full", edge.spec, None)
+    assert (policy.kind, why and why.reason) == ("full", "asked for")
+    assert choose_thermal_policy(None, rgb, None) == (ThermalPolicy(), None)
+    with pytest.raises(InputError, match="--thermal-policy full: sfm-edge has no thermal input"):
+        choose_thermal_policy("full", rgb, None)
