@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from differseg.export.to_onnx import ExportOptions
+from differseg.cli import VERBS
 from differseg.models import create_model, list_models
 from differseg.models.registry import find_model
 from differseg.options import parse
@@ -82,6 +85,17 @@ def test_links_lead_to_files_and_nothing_is_left_open(name):
     assert not re.search(r"@[A-Z]+@|TODO|TBD", card)
 
 
+def options_of(verb):
+    """The options class of a verb: the one that its module defines."""
+    module = import_module(VERBS[verb][0])
+    (options,) = [
+        item
+        for name, item in vars(module).items()
+        if name.endswith("Options") and dataclasses.is_dataclass(item)
+    ]
+    return options
+
+
 @pytest.mark.parametrize("name", [*CARDS, "README.md"])
 def test_commands_are_ones(name):
     card = CARDS.get(name, INDEX)
@@ -90,12 +104,22 @@ def test_commands_are_ones(name):
     commands = [line for line in (*lines, *spans) if re.match(r"(differseg|python|pytest) ", line)]
     for command in commands:
         words = shlex.split(command)
-        if words[:2] == ["differseg", "export"]:
-            options = parse(ExportOptions, words[2:], "export")
-            assert options.model in (None, "NAME") or find_model(options.model)
+        if words[0] == "differseg":
+            assert words[1] in VERBS, command
+            if words[2:]:  # a sentence may name the verb alone
+                options = parse(options_of(words[1]), words[2:], words[1])
+                model = getattr(options, "model", None)
+                assert model in (None, "NAME") or find_model(model)
         paths = [word for word in words[1:] if re.match(r"(tests|docs|benchmarks)/", word)]
         assert words[0] == "differseg" or paths, command
         assert [path for path in paths if not (ROOT / path).exists()] == [], command
+
+
+def run_the_imports(body):
+    """Run every import statement of a block, and nothing else of it."""
+    for node in ast.walk(ast.parse(body)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            exec(compile(ast.Module([node], []), "<card>", "exec"), {})
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -103,6 +127,7 @@ def test_python_is_python(name):
     for kind, body in FENCE.findall(CARDS[name]):
         if kind == "python":
             code = compile(body, name, "exec")
+            run_the_imports(body)
             if "-edge" in body:  # builds without timm and without files
                 scope = {"create_model": create_model}
                 exec(code, scope)
