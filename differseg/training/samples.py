@@ -206,7 +206,8 @@ def open_folder(
         start: The weights that the run starts from; None for fresh ones.
 
     Raises:
-        InputError: The folder cannot be used, has no labels, or cannot be split.
+        InputError: The folder cannot be used, has no labels, labels that are ignored everywhere in
+            one of both parts, or cannot be split.
     """
     names = [modality.name for modality in spec.modalities]
     samples = FolderDataset(root, names, label_rule=label_rule, classes=spec.classes)
@@ -228,6 +229,8 @@ def open_folder(
     )
     notes = trained_notes(loading.policy, loading.size_hw, learnt, in_words, start)
     train, held_out = samples.select(parts.train), samples.select(parts.held_out)
+    for part in (train, held_out):
+        part.require_known_pixels()
     rule = _rule_with_reason(label_rule, samples.rule.name)
     return TrainingData(train, held_out, spec, loading, notes, label_rule=rule)
 

@@ -201,6 +201,16 @@ def test_classes_that_no_label_shows_are_named_and_labels_of_nothing_refused(
         choose_class_weights("labels", CLASSES, data)
 
 
+def test_a_run_on_labels_of_nothing_is_refused(
+    folder: Path, tmp_path: Path, registered: str
+) -> None:
+    nothing = overwrite_labels(folder, tmp_path / "nothing", 255)
+    run = run_of(tmp_path / "run", nothing, registered, label_rule="ids")
+    with pytest.raises(InputError, match=r"all pixels of 12 samples are ignored by rule 'ids'"):
+        train(run)
+    assert not run.out.exists()
+
+
 def test_held_out_labels_of_nothing_are_refused(folder: Path, registered: str) -> None:
     trainer = Trainer(ClassesNet(spec_of()), Recipe(3e-2, 0, 0.5, 2, 60), CPU, "fp32")
     images = {"rgb": torch.zeros(2, 3, 64, 96), "thermal": torch.zeros(2, 1, 64, 96)}
