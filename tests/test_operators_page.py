@@ -67,6 +67,9 @@ def test_support_is_what_the_lint_says(writer: ModuleType) -> None:
     assert _rows("support") == writer.support_rows()
 
 
-def test_a_page_without_marks_is_refused(writer: ModuleType) -> None:
+def test_a_page_without_marks_is_refused(writer: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A page")
     with pytest.raises(InputError, match="expected the marks 'begin costs' and 'end costs'"):
-        writer.replaced("# A page", "costs", "| a |")
+        writer.write_tables(page, {"costs": "| a |"})
+    assert page.read_text() == "# A page"

@@ -14,7 +14,10 @@ from differseg.training.network import network_to_train, read_classes
 from differseg.training.start import load_start
 
 
-def test_classes_are_read_from_a_set_from_names_and_from_a_file(tmp_path: Path) -> None:
+def test_classes_are_read_from_a_set_from_names_and_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # long paths are cut in messages
     assert read_classes("mfnet") == "mfnet"
     assert read_classes("floor, traffic light,door") == ("floor", "traffic light", "door")
     (tmp_path / "names.txt").write_text("floor\n\n door, open \nrope\n")
@@ -26,8 +29,8 @@ def test_classes_are_read_from_a_set_from_names_and_from_a_file(tmp_path: Path) 
     (tmp_path / "names.bin").write_bytes(b"\xff\xfe\xfa")
     for wrong, text in (
         ("floor", "expected binary, ade20k, cityscapes, mfnet, pst900, names with commas"),
-        (str(tmp_path / "absent.txt"), "there is no such file"),
-        (str(tmp_path / "names.bin"), "cannot be read as text"),
+        ("absent.txt", "there is no such file"),
+        ("names.bin", "cannot be read as text"),
     ):
         with pytest.raises(InputError, match=f"--classes {wrong}.*{text}"):
             read_classes(wrong)
