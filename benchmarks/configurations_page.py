@@ -75,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     missing = [info.name for info in list_models() if info.name not in found]
     builders = sorted({row["builder"] for row in found.values()})
     about = f"{document['machine']}; TensorRT-RTX {', '.join(builders)}."
-    write_tables(PAGE, {"configurations": f"{about}\n\n{markdown(HEADS, rows)}"})
+    table = f"{about}\n\n{markdown(HEADS, rows)}"
+    if missing:
+        table += f"\n\n**Not measured yet:** {', '.join(f'`{name}`' for name in missing)}."
+    write_tables(PAGE, {"configurations": table})
     print(f"{PAGE}: {len(rows)} configurations")
     if missing:
         print(f"not measured: {', '.join(missing)}")

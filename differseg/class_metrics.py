@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.labels import IGNORE
 from differseg.errors import InputError
-from differseg.metrics import BOUNDARY_TOLERANCE_PX, IGNORE, boundary_f
+from differseg.metrics import BOUNDARY_TOLERANCE_PX, boundary_f
 
 ClassMap = npt.NDArray[np.uint8]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.labels import IGNORE
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec, background_of
-from differseg.metrics import IGNORE
 from differseg.pictures import FALSE_RGB, Picture, as_picture, grey_picture, stacked
 
 _TINT = 0.65

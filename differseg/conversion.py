@@ -6,7 +6,6 @@ The file's names and shapes say which network it is; the named configuration mus
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from differseg.authors_names.layout import LAYOUTS
 from differseg.checkpoint_files import Snapshot, read_snapshot
 from differseg.checkpoints import check_fit, read_info, save_checkpoint
 from differseg.errors import CheckpointError, InputError
+from differseg.file_hash import sha256_of
 from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
 from differseg.models.registry import create_model, find_model
@@ -88,7 +88,7 @@ def convert(options: ConvertOptions) -> ConvertReport:
     model = _hollow(path, name, settings)
     translation, missed = _fitted(path, snapshot.tensors, model)
     model.load_state_dict(translation.tensors, strict=True, assign=True)
-    digest = _sha256(path)
+    digest = sha256_of(path)
     notes = {"converted_from": path.name, "converted_sha256": digest}
     if any(modality.name == "thermal" for modality in model.spec.modalities):
         notes["thermal_policy"] = json.dumps(to_plain(_AUTHORS_THERMAL))
@@ -207,11 +207,3 @@ def _numbers(
             "take another snapshot of the training"
         )
     return cast
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,10 +17,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.labels import IGNORE
 from differseg.errors import InputError
-
-IGNORE = 255
-"""Label value of a pixel that no figure counts."""
 
 F_BETA_SQUARED = 0.3
 """Weight of recall in the F-measure: the salient-object convention, which favours precision."""

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.labels import IGNORE
 from differseg.errors import InputError
-from differseg.metrics import IGNORE
 
 Picture = npt.NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from differseg.export.exporter import check_form, write_graph
 from differseg.export.finish import finish_graph
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.manifest_builder import build_manifest, lowering_decisions, output_spec
-from differseg.export.modelfile import append_manifest, sha256_of, written_whole
+from differseg.export.modelfile import append_manifest, written_whole
 from differseg.export.network_source import NetworkSource, checked_size, load_network
 from differseg.export.parity import compare_deployment
 from differseg.export.parity_data import Samples, load_samples
@@ -25,6 +25,7 @@ from differseg.export.parity_result import ParityResult, Thresholds, flips
 from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
 from differseg.export.trace import trace
+from differseg.file_hash import sha256_of
 from differseg.manifest import Manifest, ThermalPolicy
 from differseg.models.deployment import lowered_for_export
 from differseg.models.inputs import input_specs

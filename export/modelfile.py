@@ -7,7 +7,6 @@ figures of checks that read the written file can be added to it without writing 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -81,15 +80,6 @@ def append_manifest(path: Path, manifest: Manifest) -> None:
     part.metadata_props.add(key=METADATA_KEY, value=manifest.to_json())
     with path.open("ab") as file:
         file.write(part.SerializeToString())
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hash of a file as hexadecimal text."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def serialize(model: onnx.ModelProto) -> bytes:

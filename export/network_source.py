@@ -11,7 +11,7 @@ import torch
 
 from differseg.checkpoints import load_named, read_info
 from differseg.errors import InputError
-from differseg.export.modelfile import sha256_of
+from differseg.file_hash import sha256_of
 from differseg.manifest import ThermalPolicy, WeightsRecord
 from differseg.models.deployment import DeploymentModule
 from differseg.models.registry import create_model

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy.typing as npt
 from differseg.errors import DifferSegError, InputError, MissingComponentError, ModelFileError
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.parity_result import Side
+from differseg.file_hash import sha256_of
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class OnnxRunner:
             name=path.name,
             kind="ONNX Runtime",
             source=str(path),
-            sha256=_sha256_of(path),
+            sha256=sha256_of(path),
             versions={"onnxruntime": version},
         )
 
@@ -130,12 +129,6 @@ def _runnable(path: Path) -> Iterator[Path]:
 
     with runnable(path) as file:
         yield file
-
-
-def _sha256_of(path: Path) -> str:
-    """Return a file's hash without reading it into memory, and without the onnx package."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return hashlib.sha256(data).hexdigest()
 
 
 def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:

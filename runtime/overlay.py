@@ -60,7 +60,7 @@ class StatusLine:
         if self.latency_ms is not None:
             parts.append((f"{self.latency_ms:.0f} ms", False))
         if self.skew_ms is not None:
-            parts.append((f"skew {self.skew_ms:+.0f} ms", False))
+            parts.append((f"skew {round(self.skew_ms):+d} ms", False))
         if self.dropped is not None:
             parts.append((f"dropped {self.dropped}", False))
         return parts

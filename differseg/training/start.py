@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 
 from differseg.checkpoints import CheckpointInfo, check_fit, load_checkpoint, read_info
 from differseg.errors import CheckpointError, InputError
+from differseg.file_hash import sha256_of
 from differseg.manifest import Decision, ThermalPolicy
 from differseg.models import create_model
 from differseg.models.base import SegmentationModel
@@ -17,7 +17,8 @@ from differseg.models.spec import ModelSpec
 from differseg.provenance import LearntData, TrainingRecord
 from differseg.schema import to_plain
 
-_BLOCK_BYTES = 1 << 20
+_DIGITS = 16
+"""Of a hash: enough to tell the weights that a run started from."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def load_start(path: Path, model: SegmentationModel) -> StartWeights:
         load_checkpoint(path, model)
         fresh = ()
     try:
-        return StartWeights(path, _sha256(path), info, fresh)
+        return StartWeights(path, sha256_of(path)[:_DIGITS], info, fresh)
     except OSError as error:
         raise CheckpointError(f"checkpoint {path}: cannot be read: {error}") from None
 
@@ -172,11 +173,3 @@ def _entries_by_class(model: SegmentationModel) -> tuple[str, ...]:
 
 def _class_names(spec: ModelSpec) -> list[str]:
     return [known.name for known in spec.classes]
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()[:16]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from differseg.data.labels import IGNORE
 from differseg.errors import InputError
-from differseg.metrics import IGNORE
 from differseg.models.deployment import probability_of
 from differseg.pictures import Picture
 from differseg.scoring import Row, open_scorer

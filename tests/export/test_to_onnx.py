@@ -19,7 +19,8 @@ from differseg.checkpoints import save_checkpoint
 from differseg.cli import main
 from differseg.export import rtx, targets
 from differseg.export.exporter import export_onnx
-from differseg.export.modelfile import manifest_of, read_model, sha256_of
+from differseg.export.modelfile import manifest_of, read_model
+from differseg.file_hash import sha256_of
 from differseg.models.deployment import DeploymentModule, lowered_for_export
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -84,6 +84,7 @@ def test_warnings_are_in_another_colour_and_none_is_left_out() -> None:
     assert FULL.parts()[:2] == [("RGB ONLY", True), ("24.8 fps", False)]
     assert StatusLine().parts() == []
     assert ("skew -12 ms", False) in FULL.parts()
+    assert ("skew +0 ms", False) in StatusLine(skew_ms=-0.3).parts()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
