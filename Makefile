@@ -1,6 +1,6 @@
 # make demo   a segmented RGB-thermal video, an ONNX file and a parity report; no GPU needed
 # make test   format, lint, types and tests, without the slow ones; 15 minutes on two cores
-# make test-all  the same with the slow ones: published networks, every GPU, training to the end
+# make test-all  the same with the slow ones: published networks, training to the end
 # All make .venv and install into it what they need.  make clean removes what they made.
 #
 # torch is named in every install, so that no other package replaces it by another build.

@@ -129,7 +129,6 @@ def test_command_writes_json_table_and_pictures(
     assert cv2.imread(str(tmp_path / "out" / "worst.jpg")) is not None
 
 
-@pytest.mark.slow
 def test_an_onnx_file_scores_like_its_checkpoint(
     checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:

@@ -62,7 +62,6 @@ def test_errors_are_within_the_limits() -> None:
         assert ("—" not in errors) == (operator.strip("`") in KERNELS), f"{row}: kernel"
 
 
-@pytest.mark.slow
 def test_support_is_what_the_lint_says(writer: ModuleType) -> None:
     assert _rows("support") == writer.support_rows()
 

@@ -27,7 +27,6 @@ def expected_plugin_sources():
     }
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_imports_without_the_checkout(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(tmp_path)]
     subprocess.run([*build, str(ROOT)], check=True, timeout=300)

@@ -39,14 +39,12 @@ def _run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
 def test_kernels_stay_within_their_memory() -> None:
     done = _run(["sanitized_kernels.py"])
     assert done.returncode == 0, done.stderr[-6000:]
     assert done.stdout.endswith("clean\n")
 
 
-@pytest.mark.slow
 def test_the_sanitizer_watches() -> None:
     """An output one row too small is noticed, or the test above would prove nothing."""
     too_small = (
