@@ -5,8 +5,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 TOP = {"differseg": "differseg", "export": "differseg/export", "runtime": "differseg/runtime",
        "calibration": "differseg/calibration"}  # fmt: skip
