@@ -4,16 +4,17 @@
 
 Batch statistics are those of the images, layer scales that start near zero are enlarged, and the
 convolution that gives the logits is scaled and shifted so that each class's logits over the images
-have standard deviation 2.  About one pixel in twenty is foreground or, of more than two classes,
-of another class than the first.  So masks look like those of small objects, and a comparison of two
-engines has outlines to disagree about.  The threshold lies in the widest gap of the logits that is
-near: random weights put pixels so close to any other place that the rounding of float32 decides.
+have standard deviation 1.  About one pixel in twenty is foreground or, of more than two classes,
+of another class than the first, each of them about as often.  So masks look like those of small
+objects, and a comparison of two engines has outlines to disagree about.  Every threshold lies in
+the widest gap of the logits that is near: random weights put pixels so close to any other place
+that the rounding of float32 decides.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,10 +33,10 @@ from differseg.models.base import SegmentationModel
 from differseg.models.deployment import DeploymentModule
 from differseg.options import option, parse, run_main
 
-LOGIT_STD = 2.0
-"""Spread of the logits: the middle two thirds of the probabilities lie between 0.12 and 0.88."""
+LOGIT_STD = 1.0
+"""Spread of the logits: the middle two thirds of the probabilities lie between 0.27 and 0.73."""
 
-LAYER_SCALE = 0.3
+LAYER_SCALE = 0.1
 """What layer scales that start near zero become: otherwise a trunk's blocks would not be seen."""
 
 FOREGROUND = 0.05
@@ -45,7 +46,8 @@ _NEARBY = 0.02
 """How far from that share the gap may lie."""
 
 _NEAR_ZERO = 0.02
-_STEPS = 6  # one, where what follows the convolution does not look at the logits
+_STEPS = 10  # one, where what follows the convolution does not look at the logits
+_KEPT = 0.25  # of a gap that what follows the convolution leaves
 _SCALES = ("layer_scale", "gamma", "grn.weight")
 Batches = Sequence[tuple[Tensor, ...]]
 
@@ -107,7 +109,7 @@ def decide(model: SegmentationModel, batches: Batches, foreground: float, gap: b
     """Set batch statistics, layer scales and the logits' convolution of ``model``, in place.
 
     Args:
-        model: Its logits come from one convolution, after which maps are only resampled.
+        model: Its logits come from one convolution, after which maps are resampled or smoothed.
         batches: Positional inputs of :class:`DeploymentModule`, one image each.
         foreground: See :class:`DecidedOptions`.
         gap: Likewise.
@@ -117,32 +119,83 @@ def decide(model: SegmentationModel, batches: Batches, foreground: float, gap: b
     """
     enlarge_layer_scales(model)
     _measure_batch_statistics(model, batches)
+    wanted, nearby = 0.0, _NEARBY if gap else 0.0
+    placed = False
     for _ in range(_STEPS):
         names: list[str] = []
         values = _logits(model, batches, names)
         spread = values.std(1)
-        if 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD:
+        even = 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD
+        if even and placed and _distance(values) >= _KEPT * wanted:
             return
-        gain = LOGIT_STD / spread
-        offset = torch.zeros(len(values))
-        if len(values) == 1:
-            middles = _threshold(values[0], foreground, gap)[None]
+        shift, gain = torch.zeros_like(spread), torch.ones_like(spread)
+        if even and placed:  # what looks at the logits has moved them
+            nearby /= 4
         else:
-            middles = values.median(1).values
-            values = (values - middles[:, None]) * gain[:, None]
-            offset[0] = _threshold(values[1:].amax(0) - values[0], foreground, gap)
-        _rescale(model, names[-1], gain, -middles, offset)
+            shift, gain = -values.median(1).values, LOGIT_STD / spread
+            values = (values + shift[:, None]) * gain[:, None]
+        offset = _offsets(values, None if even and placed else foreground, nearby)
+        placed = True
+        wanted = _distance(values + offset[:, None]) if gap else 0.0
+        _rescale(model, names[-1], gain, shift, offset)
+        _measure_batch_statistics(model, batches)  # of what follows and looks at the logits
     raise CheckFailedError(
         f"{model.spec.name}: after {_STEPS} steps at {names[-1]} the logits have a standard "
-        f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}; they come from elsewhere"
+        f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}, and come as near as "
+        f"{_distance(values):.1e} to a threshold, expected {wanted:.1e}; they come from elsewhere"
     )
 
 
-def _threshold(margins: Tensor, foreground: float, gap: bool) -> Tensor:
-    """Return what about this share of the margins (pixels,) exceeds."""
+def _margins(values: Tensor) -> Iterator[Tensor]:
+    """Yield, class after class, by how much (pixels,) it exceeds the best of those before it.
+
+    Where no margin is near zero, the largest logit of no pixel is near the second largest.
+    """
+    best = torch.zeros_like(values[0]) if len(values) == 1 else values[0]
+    for row in values if len(values) == 1 else values[1:]:
+        yield row - best
+        best = torch.maximum(best, row)
+
+
+def _distance(values: Tensor) -> float:
+    """Return how near any logit (K, pixels) comes to deciding otherwise."""
+    return min(float(margins.abs().min()) for margins in _margins(values))
+
+
+def _offsets(values: Tensor, foreground: float | None, nearby: float) -> Tensor:
+    """Return what to add to the logits (K, pixels) so that each class has its share; (K,).
+
+    Args:
+        values: The logits.
+        foreground: Share of all classes but the first; None leaves each class the share it has.
+        nearby: See :func:`_threshold`.
+    """
+    values = values.clone()
+    first = 0 if len(values) == 1 else 1
+    offset = torch.zeros(len(values))
+    # A margin is read when it is asked for: by then the classes before it have been moved.
+    for number, margins in enumerate(_margins(values), start=first):
+        if foreground is None:
+            share = float((margins > 0).double().mean())
+        else:
+            share = foreground / (len(values) - first)
+        offset[number] = -_threshold(margins, share, nearby)
+        values[number] += offset[number]
+    return offset
+
+
+def _threshold(margins: Tensor, share: float, nearby: float) -> Tensor:
+    """Return the middle of the widest gap of the margins (pixels,) that so many exceed.
+
+    Args:
+        margins: Any order.
+        share: Of the pixels that exceed it.
+        nearby: How far from that share the gap may lie, at most two fifths of the share.
+    """
     ordered = margins.double().sort().values
-    count, nearby = len(ordered), _NEARBY if gap else 0.0
-    low, high = (round((1 - foreground + side * nearby) * (count - 2)) for side in (-1, 1))
+    last, nearby = len(ordered) - 2, min(nearby, 0.4 * share)
+    low, high = (round((1 - share + side * nearby) * last) for side in (-1, 1))
+    low, high = max(0, min(low, last)), max(0, min(high, last))
     widest = low + int(ordered[low : high + 2].diff().argmax())
     return ordered[widest : widest + 2].mean().to(margins.dtype)
 

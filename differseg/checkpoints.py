@@ -29,7 +29,7 @@ from differseg.models.base import SegmentationModel
 from differseg.models.registry import create_model
 from differseg.models.system import shipped_weights
 from differseg.provenance import TrainingRecord
-from differseg.published_weights import translate
+from differseg.published_weights import numbers, translate
 from differseg.schema import from_plain, parse_json, to_plain
 
 __all__ = [
@@ -133,6 +133,8 @@ def load_checkpoint(path: str | Path, model: SegmentationModel | None = None) ->
     if info is None:
         tensors = translate(path, spec.system, tensors, own).tensors
     check_fit(path, tensors, own, spec.name, info)
+    if info is None:  # of a file of ours, training has seen to it
+        tensors = numbers(path, spec.system, tensors, own)
     model.load_state_dict(tensors, strict=True)
     return model
 

@@ -25,7 +25,7 @@ from differseg.models.base import SegmentationModel
 from differseg.models.registry import create_model, find_model
 from differseg.models.spec import Task
 from differseg.published_models import choose_model
-from differseg.published_weights import Translation, translate
+from differseg.published_weights import Translation, numbers, translate
 from differseg.schema import to_plain
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 _COUNTER = ".num_batches_tracked"
 """Entries that old files lack; they count training steps and change no output."""
-_VARIANCE = ".running_var"
-"""Entries that are a mean of squares."""
 _AUTHORS_THERMAL = ThermalPolicy(kind="full")
 """All published networks read thermal images as 8 bit and divide by 255."""
 
@@ -176,34 +174,4 @@ def _fitted(
     missed = tuple(key for key in own if key not in found.tensors and key.endswith(_COUNTER))
     ready = {**found.tensors, **{key: torch.zeros((), dtype=torch.int64) for key in missed}}
     check_fit(path, ready, own, model.spec.name, None)
-    layout = LAYOUTS.get(model.spec.system)
-    for key, value in ready.items():
-        least = 0.0 if key.endswith(_VARIANCE) else layout.least.get(key) if layout else None
-        ready[key] = _numbers(path, key, value, own[key].dtype, least)
-    return dataclasses.replace(found, tensors=ready), missed
-
-
-def _numbers(
-    path: Path, key: str, value: Tensor, dtype: torch.dtype, least: float | None
-) -> Tensor:
-    """Return an entry in the network's kind of number, or say which of its numbers are wrong."""
-    try:
-        # A copy of its own: entries of a file may share memory, which safetensors refuses.
-        cast = value.to(dtype, copy=True).contiguous()
-    except (NotImplementedError, RuntimeError):
-        kinds = " to ".join(str(kind).removeprefix("torch.") for kind in (value.dtype, dtype))
-        raise CheckpointError(
-            f"checkpoint {path}: '{key}' cannot be turned from {kinds}; save the weights as float32"
-        ) from None
-    # A count of float kind would become any number at all, so it is looked at before.
-    if not bool(torch.isfinite(cast if cast.is_floating_point() else value.double()).all()):
-        raise CheckpointError(
-            f"checkpoint {path}: '{key}' holds NaN or infinite numbers as "
-            f"{str(dtype).removeprefix('torch.')}; take a snapshot of an earlier epoch"
-        )
-    if least is not None and cast.numel() and cast.min().item() < least:
-        raise CheckpointError(
-            f"checkpoint {path}: '{key}' holds {cast.min().item():g}, expected at least {least:g}; "
-            "take another snapshot of the training"
-        )
-    return cast
+    return dataclasses.replace(found, tensors=numbers(path, model.spec.system, ready, own)), missed

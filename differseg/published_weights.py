@@ -14,6 +14,8 @@ from differseg.errors import CheckpointError
 
 CONSTANT_TOLERANCE = 1e-6
 """Largest difference between a stored constant and its formula in the constant's kind of number."""
+_VARIANCE = ".running_var"
+"""Entries that are a mean of squares."""
 _LARGEST_CONSTANT = 1 << 20
 """Most numbers of a constant; views in a file make any size out of a few bytes."""
 
@@ -97,3 +99,51 @@ def _is_constant(path: Path, layout: PublishedLayout, name: str, value: Tensor) 
             f"{error:.2g} (at most {CONSTANT_TOLERANCE:g}); the weights belong to another network"
         )
     return True
+
+
+def numbers(
+    path: Path, system: str, tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return tensors in our network's kinds of number, each a copy in a memory of its own.
+
+    Args:
+        path: Of the file, for messages.
+        system: A system of the registry.
+        tensors: By our name, all of which ``own`` has.
+        own: The state dict of our network.
+
+    Raises:
+        CheckpointError: NaN, infinite or impossible numbers, with the entry's name.
+    """
+    layout = LAYOUTS.get(system)
+    ready = {}
+    for key, value in tensors.items():
+        least = 0.0 if key.endswith(_VARIANCE) else layout.least.get(key) if layout else None
+        ready[key] = _numbers(path, key, value, own[key].dtype, least)
+    return ready
+
+
+def _numbers(
+    path: Path, key: str, value: Tensor, dtype: torch.dtype, least: float | None
+) -> Tensor:
+    """Return an entry in the network's kind of number, or say which of its numbers are wrong."""
+    try:
+        # A copy of its own: entries of a file may share memory, which safetensors refuses.
+        cast = value.to(dtype, copy=True).contiguous()
+    except (NotImplementedError, RuntimeError):
+        kinds = " to ".join(str(kind).removeprefix("torch.") for kind in (value.dtype, dtype))
+        raise CheckpointError(
+            f"checkpoint {path}: '{key}' cannot be turned from {kinds}; save the weights as float32"
+        ) from None
+    # A count of float kind would become any number at all, so it is looked at before.
+    if not bool(torch.isfinite(cast if cast.is_floating_point() else value.double()).all()):
+        raise CheckpointError(
+            f"checkpoint {path}: '{key}' holds NaN or infinite numbers as "
+            f"{str(dtype).removeprefix('torch.')}; take a snapshot of an earlier epoch"
+        )
+    if least is not None and cast.numel() and cast.min().item() < least:
+        raise CheckpointError(
+            f"checkpoint {path}: '{key}' holds {cast.min().item():g}, expected at least {least:g}; "
+            "take another snapshot of the training"
+        )
+    return cast

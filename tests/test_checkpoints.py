@@ -237,6 +237,22 @@ def test_half_precision_weights_load(tmp_path):
     assert all(p.dtype == torch.float32 for p in loaded.parameters())
 
 
+@pytest.mark.parametrize(
+    ("entry", "value", "words"),
+    [
+        ("running_var", -1.0, "holds -1, expected at least 0"),
+        ("running_mean", torch.nan, "holds NaN or infinite numbers"),
+    ],
+)
+def test_numbers_that_no_weight_is_in_a_file_of_others(entry, value, words, tmp_path):
+    model = create_model("differseg-edge")
+    state = model.state_dict()
+    key = next(name for name in state if name.endswith(entry))
+    torch.save(state | {key: torch.full_like(state[key], value)}, tmp_path / "a.pt")
+    message = refusal(load_checkpoint, tmp_path / "a.pt", create_model("differseg-edge"))
+    assert f"'{key}' {words}" in message
+
+
 def test_keys_that_are_no_names_are_refused(tmp_path):
     torch.save({0: torch.zeros(1)}, tmp_path / "list.pt")
     trunk = torch.nn.Linear(1, 1)

@@ -19,8 +19,8 @@ def decided_weights(monkeypatch):
 def test_the_threshold_lies_in_the_widest_gap_near_the_share(decided_weights):
     margins = torch.arange(1000.0)
     margins[960:] += 5  # the widest gap: 40 of 1000 are above
-    assert decided_weights._threshold(margins, 0.05, True) == pytest.approx(962, abs=0.6)
-    exact = decided_weights._threshold(margins, 0.05, False)
+    assert decided_weights._threshold(margins, 0.05, 0.02) == pytest.approx(962, abs=0.6)
+    exact = decided_weights._threshold(margins, 0.05, 0.0)
     assert (margins > exact).float().mean() == pytest.approx(0.05, abs=0.003)
 
 
@@ -36,6 +36,12 @@ def test_a_network_gets_the_share_and_the_spread(decided_weights, name):
     probability = DeploymentModule(model)(image)
     if model.spec.binary:
         share = (probability > 0.5).float().mean()
+        margin = probability.logit().abs()
     else:
-        share = (probability.argmax(1) > 0).float().mean()
+        classes = probability.argmax(1)
+        share = (classes > 0).float().mean()
+        assert len(classes.unique()) == len(model.spec.classes)
+        first, second = probability.topk(2, dim=1).values.log().unbind(1)
+        margin = first - second
     assert 0.02 < share < 0.09
+    assert margin.min() > 2e-5
