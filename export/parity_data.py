@@ -99,6 +99,11 @@ class Samples:
         """Return the number of samples."""
         return len(self._source)
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the samples, in order."""
+        return self._source.stems
+
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in the order of their names."""
         for index in range(len(self)):
@@ -123,6 +128,9 @@ class _Synthetic:
         self._modalities = [spec.modality for spec in inputs]
         self._binary = binary
         self._count = count
+        self.stems = tuple(
+            f"scene-{index + 1}{'-night' if index % 2 else '-day'}" for index in range(count)
+        )
         self.description = f"{count} synthetic scenes, seeds from {_FIRST_SEED}"
 
     def __len__(self) -> int:
@@ -143,7 +151,7 @@ class _Synthetic:
         images = {str(name): available[name] for name in self._modalities}
         judged = self._binary and set(images) <= {"rgb", "thermal"}
         label = np.asarray(drawn["mask"], dtype=np.uint8) if judged else None
-        return f"scene-{index + 1}{'-night' if scene.night else '-day'}", images, label
+        return self.stems[index], images, label
 
 
 class _Folder:
@@ -165,6 +173,7 @@ class _Folder:
         count = total if limit is None else min(limit, total)
         # Evenly over the folder: the first images of a drive all show the same street.
         self._indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+        self.stems = tuple(self._data.stems[index] for index in self._indices)
         of = f" of {total}" if count < total else ""
         rule = self._data.rule
         labels = "no labels" if rule is None else f"labels by the rule {rule.name}"
