@@ -35,9 +35,10 @@ def finish_graph(
         fold_constants(model)
     decisions = batchnorm_decisions(*fold_batchnorm(model))
     decisions += lower(model, ops)
+    operators = naming.record_operators(model)
     _standard(model, opset)
     naming.keep_interface(model.graph, *interface)
-    naming.assign_names(model, scopes, strip=strip)
+    naming.assign_names(model, scopes, operators, strip=strip)
     strip_annotations(model)
     if ops == "function":
         attach_functions(model, functools.partial(finish_body, opset=opset))

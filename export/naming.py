@@ -2,9 +2,10 @@
 
 A TensorRT build pins precision, profiles and reports by layer name, and a layer takes its name from
 the ONNX node, so a node is called by the module that made it and by its operator; a second one of
-the same module and operator gets ``_1``.  Values are called after the node that makes them, and
-constants after the parameter that they are, the few numbers that they hold, or the node and the
-operand that they feed.
+the same module and operator gets ``_1``.  A node that is part of a frequency operator's standard
+form has that operator between the two: ``high_pass/rfft2/MatMul``.  Values are called after the
+node that makes them, and constants after the parameter that they are, the few numbers that they
+hold, or the node and the operand that they feed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ import onnx_ir as ir
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _SPELLED_NUMBERS = 8
 _PARAMETER = "differseg.parameter"
+_OPERATOR_KEY = "differseg.operator"
 
 Scopes = dict[str, str]
 """Value name -> path of the module that makes the value."""
+
+Operators = dict[str, str]
+"""Value name -> frequency operator whose standard form makes the value."""
 
 
 def module_path(node: ir.Node) -> str | None:
@@ -39,6 +44,22 @@ def record_scopes(model: ir.Model) -> Scopes:
         value.name: path
         for node in model.graph
         if (path := module_path(node)) is not None
+        for value in node.outputs
+        if value.name is not None
+    }
+
+
+def mark_operator(node: ir.Node, operator: str) -> None:
+    """Say of which operator's standard form a node is part, such as ``rfft2``."""
+    node.metadata_props[_OPERATOR_KEY] = operator
+
+
+def record_operators(model: ir.Model) -> Operators:
+    """Note the operator of every value before nodes are rewritten; values keep their names."""
+    return {
+        value.name: node.metadata_props[_OPERATOR_KEY]
+        for node in model.graph
+        if _OPERATOR_KEY in node.metadata_props
         for value in node.outputs
         if value.name is not None
     }
@@ -85,12 +106,13 @@ def keep_interface(graph: ir.Graph, inputs: Sequence[str], outputs: Sequence[str
         value.name = name
 
 
-def assign_names(model: ir.Model, scopes: Scopes, *, strip: str = "") -> None:
+def assign_names(model: ir.Model, scopes: Scopes, operators: Operators, *, strip: str = "") -> None:
     """Name every node, value and constant, in place.
 
     Args:
         model: The finished graph; graph inputs and outputs keep their names.
         scopes: From :func:`record_scopes`, for nodes that a rewrite made.
+        operators: From :func:`record_operators`, likewise.
         strip: A prefix left out of all names: the wrapper around the network.
     """
     graph = model.graph
@@ -98,10 +120,28 @@ def assign_names(model: ir.Model, scopes: Scopes, *, strip: str = "") -> None:
     seen: Counter[str] = Counter()
     for node, path in paths.items():
         path = path.removeprefix(strip) if path + "." != strip else ""
-        stem = f"{path}/{node.op_type}" if path else node.op_type
+        stem = "/".join(filter(None, (path, _operator(node, operators), node.op_type)))
         node.name = f"{stem}_{seen[stem]}" if seen[stem] else stem
         seen[stem] += 1
     _rename_values(graph, strip)
+
+
+def _operator(node: ir.Node, operators: Operators) -> str:
+    """Return a node's operator: its own record, its result's, or that of all around it."""
+    own = _recorded(node, operators)
+    if own:
+        return own
+    before = (value.producer() for value in node.inputs if value is not None)
+    behind = (use.node for value in node.outputs for use in value.uses())
+    around = {_recorded(other, operators) for other in (*before, *behind) if other is not None}
+    return around.pop() if len(around) == 1 else ""
+
+
+def _recorded(node: ir.Node, operators: Operators) -> str:
+    own = node.metadata_props.get(_OPERATOR_KEY)
+    if own is not None:
+        return own
+    return next((operators[v.name] for v in node.outputs if v.name in operators), "")
 
 
 def _paths(graph: ir.Graph, scopes: Scopes) -> dict[ir.Node, str]:

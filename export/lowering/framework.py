@@ -15,6 +15,7 @@ rounds them once; nothing constant is left to the graph.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,15 @@ DOMAIN = "differseg"
 VERSION = 1
 """Version of that domain."""
 
+PREFIX = "Differseg"
+"""What the names of their nodes begin with."""
+
 _KERNEL_TYPES = {ir.DataType.FLOAT, ir.DataType.FLOAT16}
+
+
+def name_of(op_type: str) -> str:
+    """Return the PyTorch operator of a node: ``DiffersegIdwt2`` gives ``idwt2``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", op_type.removeprefix(PREFIX)).lower()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ The attributes are the operator's own arguments under their own names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,10 +16,9 @@ import torch
 from onnxscript import values
 
 import differseg.ops  # noqa: F401  registers the operators
-from differseg.export.lowering.framework import DOMAIN, VERSION
+from differseg.export.lowering.framework import DOMAIN, PREFIX, VERSION, name_of
 from differseg.export.lowering.registry import LOWERINGS
 
-_PREFIX = "Differseg"
 _KINDS = {
     "int": onnx.defs.OpSchema.AttrType.INT,
     "bool": onnx.defs.OpSchema.AttrType.INT,
@@ -37,12 +35,7 @@ def op_type_of(name: str) -> str:
 
     TensorRT looks a plugin up by this name alone, so it begins with ours.
     """
-    return _PREFIX + "".join(word.capitalize() for word in name.split("_"))
-
-
-def name_of(op_type: str) -> str:
-    """Return the PyTorch operator of a node: the inverse of :func:`op_type_of`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", op_type.removeprefix(_PREFIX)).lower()
+    return PREFIX + "".join(word.capitalize() for word in name.split("_"))
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:

@@ -9,7 +9,7 @@ from differseg.export.lowering.fourier import (
     LowerRfft,
     LowerRfft2,
 )
-from differseg.export.lowering.framework import Lowering
+from differseg.export.lowering.framework import Lowering, name_of
 from differseg.export.lowering.gaussian import LowerGaussian
 from differseg.export.lowering.reassembly import LowerReassemble
 from differseg.export.lowering.saliency import LowerSaliencyDisplacement
@@ -40,3 +40,14 @@ _ALL: tuple[Lowering, ...] = (
 
 LOWERINGS: dict[str, Lowering] = {lowering.op_type: lowering for lowering in _ALL}
 """Node's name to the class that writes it out."""
+
+_NAMES = frozenset(map(name_of, LOWERINGS))
+
+
+def operator_in(name: str) -> str:
+    """Return the operator of whose standard form a named node is part, "" for none.
+
+    ``high_pass/rfft2/MatMul_1`` gives ``rfft2``, see :mod:`differseg.export.naming`.
+    """
+    parts = name.split("/")
+    return parts[-2] if len(parts) > 1 and parts[-2] in _NAMES else ""

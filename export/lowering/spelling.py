@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from differseg.errors import InputError, ModelFileError
 from differseg.export.lowering.file_nodes import file_refusal
-from differseg.export.lowering.framework import DOMAIN, VERSION, Builder, Call, Lowering
+from differseg.export.lowering.framework import DOMAIN, VERSION, Builder, Call, Lowering, name_of
 from differseg.export.lowering.plugin_nodes import (
     NAMESPACE_ATTRIBUTE,
     PLUGIN_NAMESPACE,
@@ -25,7 +25,7 @@ from differseg.export.lowering.plugin_nodes import (
     VERSION_ATTRIBUTE,
 )
 from differseg.export.lowering.registry import LOWERINGS
-from differseg.export.naming import module_path
+from differseg.export.naming import mark_operator, module_path
 from differseg.manifest import Decision
 
 FORMS = ("portable", "function", "plugin")
@@ -135,6 +135,7 @@ def _replace(graph: ir.Graph, call: Call, lowering: Lowering) -> None:
         graph.register_initializer(value)
     for step in op.tape.nodes:
         step.metadata_props.update(node.metadata_props)
+        mark_operator(step, name_of(node.op_type))
     graph.insert_before(node, op.tape.nodes)
     result = node.outputs[0]
     source.type, source.shape = result.type, result.shape

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from differseg.errors import InputError
 from differseg.export import export_onnx
+from differseg.export.lowering.registry import operator_in
 from differseg.export.modelfile import read_model
 
 
@@ -105,3 +106,26 @@ def test_one_name_for_two_things_is_refused(tmp_path: Path, module, wanted):
     with pytest.raises(InputError, match="stands for two of the graph's inputs and outputs"):
         export_onnx(module, {"x": FLOATS}, tmp_path / "f.onnx", output_names=wanted)
     assert list(tmp_path.iterdir()) == []
+
+
+class Filtered(nn.Module):
+    """Learned, then filtered by frequency, then learned again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.behind = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.before(x).relu()
+        x = torch.fft.irfft2(torch.fft.rfft2(x) * 0.5, s=(12, 16))
+        return {"y": self.behind(x.relu())}
+
+
+def test_nodes_of_an_operator_carry_its_name(tmp_path: Path) -> None:
+    export_onnx(Filtered(), {"x": torch.randn(1, 2, 12, 16)}, tmp_path / "filtered.onnx")
+    graph = read_model(tmp_path / "filtered.onnx").graph
+    operators = {node.name: operator_in(node.name) for node in graph.node}
+    products = [name for name, operator in operators.items() if "MatMul" in name]
+    assert products
+    assert {operators[name] for name in products} == {"rfft2", "irfft2"}
+    assert not any(operators[node.name] for node in graph.node if node.op_type in ("Conv", "Relu"))
