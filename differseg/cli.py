@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("differseg.evaluate", "score a checkpoint or an ONNX file on labelled data"),
     "convert": ("differseg.convert", "turn a checkpoint of a network's authors into one of ours"),
     "export": ("differseg.export.to_onnx", "write a self-describing ONNX file and check it"),
+    "audit": ("differseg.calibration.audit", "say whether images are fit to calibrate INT8 on"),
     "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),

@@ -134,7 +134,8 @@ def write_picture(path: Path, picture: Picture) -> None:
     Raises:
         InputError: The folder cannot be written.
     """
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    jpeg = path.suffix.lower() in (".jpg", ".jpeg")
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if jpeg else []
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality):
         raise InputError(f"{path}: the picture could not be written; is the folder writable?")
 
