@@ -99,8 +99,9 @@ def export_row(info: ModelInfo, data: Path, count: int, path: Path) -> dict[str,
             save_checkpoint(weights, model, extra={"trained_on": "nothing; random weights"})
             del model
         report = export_model(
-            path, model=info.name, checkpoint=weights, data=images, limit=count, keep_failed=True
-        )
+            path, model=info.name, checkpoint=weights, data=images, limit=count, keep_failed=True,
+            label_rule="auto" if info.shipped_weights else "none",
+        )  # fmt: skip
     return _figures(info, report)
 
 

@@ -99,7 +99,8 @@ def decided_network(
     torch.manual_seed(seed)
     model = create_model(name)
     manifest = build_manifest(model.spec, model.spec.size_hw, weights=WeightsRecord("random"))
-    samples = load_samples(manifest.inputs, data, images, classes=model.spec.classes)
+    classes = model.spec.classes
+    samples = load_samples(manifest.inputs, data, images, label_rule="none", classes=classes)
     raw = [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples]
     decide(model, raw, foreground, gap)
     return model

@@ -15,7 +15,13 @@ from differseg.data.class_labels import (
     names_classes,
     parse_class_rule,
 )
-from differseg.data.labels import IGNORE, LabelRule, choose_label_rule, parse_label_rule
+from differseg.data.labels import (
+    IGNORE,
+    NO_LABELS,
+    LabelRule,
+    choose_label_rule,
+    parse_label_rule,
+)
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec
 from differseg.runtime.image_files import list_images, read_image
@@ -56,7 +62,7 @@ class FolderDataset:
             root: Folder that holds one folder for each modality.
             modalities: Which of rgb, thermal, depth and flow to read.
             label_rule: See :mod:`differseg.data.labels`, for more than two classes
-                :mod:`differseg.data.class_labels`.
+                :mod:`differseg.data.class_labels`; ``none`` leaves ``labels/`` unread.
             stems: Take only these samples, in this order.
             classes: The network's classes; with up to two of them masks are binary, and the rules
                 of both modules serve.
@@ -66,6 +72,7 @@ class FolderDataset:
         """
         self.root = Path(root)
         self.modalities = tuple(modalities)
+        self._labelled = label_rule != NO_LABELS
         self._files = self._index()
         self.stems = sorted(self._files[self.modalities[0]])
         if stems is not None:
@@ -79,7 +86,9 @@ class FolderDataset:
         self._classes = tuple(classes) if len(classes) > 2 else ()
         self.rule: LabelRule | ClassRule | None = None
         by_class = self._classes or (classes and names_classes(label_rule))
-        if label_rule != "auto" and by_class:
+        if not self._labelled:
+            pass
+        elif label_rule != "auto" and by_class:
             self.rule = parse_class_rule(label_rule, classes)
         elif label_rule != "auto":
             self.rule = parse_label_rule(label_rule)
@@ -146,7 +155,7 @@ class FolderDataset:
         return part
 
     def _index(self) -> dict[str, dict[str, Path]]:
-        expected = [*self.modalities, LABELS]
+        expected = [*self.modalities, *([LABELS] if self._labelled else [])]
         if not self.root.is_dir():
             raise InputError(
                 f"data {self.root}: there is no such folder; "

@@ -15,6 +15,7 @@ Rules, as text for ``label_rule`` and ``--label-rule``:
                         ids up to 8 with 1, 2 or 3 among them are ``mfnet``; anything else, and
                         files without any foreground, are refused.  What is read later is held to
                         the values of the choice: 0 and 1, 0 and 255, or 0 to 8.
+``none``                Labels are left out: no figures against them.
 ======================  ==========================================================================
 
 ``+ignore255`` behind a rule (``1,2,3+ignore255``) leaves value 255 out of loss and figures.
@@ -35,6 +36,9 @@ from differseg.errors import InputError
 
 IGNORE = 255
 """Value of pixels in a mask that count as no class."""
+
+NO_LABELS = "none"
+"""The rule that reads none."""
 
 MFNET_FOREGROUND = (1, 2, 3)
 """Car, person and bike."""

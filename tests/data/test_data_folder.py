@@ -131,6 +131,15 @@ def test_labels_without_foreground(tmp_path: Path) -> None:
     assert FolderDataset(tmp_path, label_rule="nonzero")[1]["mask"].max() == 0
 
 
+def test_labels_may_be_left_out(tmp_path: Path) -> None:
+    write(fill(tmp_path) / "labels" / "a.png", np.full((8, 12), 77, np.uint8))
+    (tmp_path / "labels" / "b.png").unlink()
+    data = FolderDataset(tmp_path, label_rule="none")
+    assert not data.has_labels
+    assert data.rule is None
+    assert set(data[0]) == {"stem", "rgb", "thermal"}
+
+
 def test_a_part_has_the_rule_of_its_folder(tmp_path: Path) -> None:
     fill(tmp_path)  # the label of a is empty
     assert FolderDataset(tmp_path, stems=["a"])[0]["mask"].max() == 0
