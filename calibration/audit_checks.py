@@ -12,7 +12,6 @@ from differseg.calibration.audit_measure import Measures
 from differseg.calibration.audit_report import Finding, Level
 from differseg.calibration.audit_source import Item
 from differseg.manifest import InputSpec
-from differseg.runtime.health import FROZEN_AFTER_S
 
 FEW = 0.1
 """Part of a session's frames that may be unusable before it is refused."""
@@ -21,6 +20,9 @@ CLIPPED, CLIPPED_ALL = 0.2, 0.75
 """Part of an image at the highest code: worth a warning, and no picture any more."""
 MISSING = 0.5
 """Part of a depth image without a measurement that is worth a warning."""
+FROZEN_AFTER_S = 0.3
+"""A picture that stays equal for this long, longer than the period of a slow thermal camera, adds
+nothing; a working sensor's noise never repeats."""
 SAME_AS_LUMINANCE = 0.95
 """Correlation with RGB's luminance or a channel of it; over 113 real pairs it stays under 0.81."""
 
@@ -131,8 +133,8 @@ def frozen(audited: Audited) -> Iterator[Finding]:
             continue
         total = len(audited.views(spec.modality))
         if audited.session:
-            what = f"{spec.modality} is frozen for {FROZEN_AFTER_S:g} s or more in {len(stuck)} of "
-            what += f"{total} frames"
+            what = f"{len(stuck)} of {total} {spec.modality} frames repeat a picture for over "
+            what += f"{FROZEN_AFTER_S:g} s"
         else:
             what = f"the same {spec.modality} picture stands beside different images {len(stuck)} "
             what += f"times (of {total})"

@@ -98,7 +98,7 @@ def measure(
         modality=spec.modality,
         size_hw=(image.shape[0], image.shape[1]),
         dtype=image.dtype.name,
-        digest=hashlib.sha256(np.ascontiguousarray(image)).digest(),
+        digest=hashlib.sha256(image.tobytes()).digest(),
         constant=_is_constant(planes),
         black=FrameHealth().update(image, 0.0) == "black",
         clipped=_share_at(planes, _highest(image)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,10 +56,7 @@ def write_pictures(path: Path, items: Sequence[Item], findings: Sequence[Finding
     rows = [np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)]
     head = _head(len(shown), len(items), columns * tile_w)
     sheet = np.vstack([head, *rows])
-    edges = cv2.copyMakeBorder(
-        sheet, *([_EDGE_PX] * 4), borderType=cv2.BORDER_CONSTANT, value=_PAPER_RGB
-    )
-    write_picture(path, np.asarray(edges, np.uint8))
+    write_picture(path, _bordered(sheet, (_EDGE_PX, _EDGE_PX), _PAPER_RGB))
 
 
 def check_picture_path(path: Path) -> None:
@@ -112,18 +110,22 @@ def _tile_height() -> int:
 def _tile(item: Item, modalities: Sequence[str], flag: tuple[Level, str] | None) -> Picture:
     thumbs = [_thumb(item, name) for name in modalities]
     frame = _FRAMES_RGB[flag[0]] if flag else _PAPER_RGB
-    framed = cv2.copyMakeBorder(
-        np.hstack(thumbs), *([_FRAME_PX] * 4), borderType=cv2.BORDER_CONSTANT, value=frame
-    )
+    framed = _bordered(np.hstack(thumbs), (_FRAME_PX, _FRAME_PX), frame)
     strip = np.full((_STRIP_PX, framed.shape[1], 3), _PAPER_RGB, np.uint8)
     width = framed.shape[1]
     _write(strip, _fitting(f"{item.name}  {_luminance(item):.2f}", width), 13, _INK_RGB)
     if flag:
         _write(strip, _fitting(flag[1], width), 28, frame)
     tile = np.vstack([framed, strip])
-    full = cv2.copyMakeBorder(
-        tile, 0, _GAP_PX, 0, _GAP_PX, borderType=cv2.BORDER_CONSTANT, value=_PAPER_RGB
-    )
+    return _bordered(tile, (0, _GAP_PX), _PAPER_RGB)
+
+
+def _bordered(
+    picture: npt.NDArray[Any], sides_px: tuple[int, int], color: tuple[int, int, int]
+) -> Picture:
+    """Add a border: above and left the first width, below and right the second."""
+    near, far = sides_px
+    full = cv2.copyMakeBorder(picture, near, far, near, far, cv2.BORDER_CONSTANT, value=color)
     return np.asarray(full, np.uint8)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.calibration.audit_measure import Measures, measure
-from differseg.calibration.audit_report import Finding, some
+from differseg.calibration.audit_report import Finding, Level, some
 from differseg.calibration.dataset import spread
 from differseg.calibration.session import RecordedSession
 from differseg.errors import DifferSegError, InputError
@@ -31,13 +31,11 @@ class Item:
         name: File stem, or name of the frame.
         views: Modality -> what was measured; lacks what could not be used.
         time_s: Capture time in seconds, of a session; None of a folder.
-        reused: The thermal frame of a slower camera, seen before.
     """
 
     name: str
     views: dict[str, Measures]
     time_s: float | None = None
-    reused: bool = False
 
 
 class FolderMaterial:
@@ -190,7 +188,7 @@ class SessionMaterial:
         try:
             for frame in self._session.frames(self._inputs, self._indices(), drops):
                 count += 1
-                views = {
+                views: dict[str, Measures] = {
                     spec.modality: measure(
                         f"{spec.modality}/{frame.name}",
                         spec,
@@ -199,7 +197,7 @@ class SessionMaterial:
                     )
                     for spec in self._inputs
                 }
-                yield Item(frame.name, views, frame.time_s, frame.reused)
+                yield Item(frame.name, views, frame.time_s)
         except DifferSegError as error:
             todo = "mend the recording; the device would stop there too"
             self.findings.append(Finding("error", "unreadable", str(error), (), todo))
@@ -217,7 +215,7 @@ class SessionMaterial:
             return
         causes = some(f"{number} {cause.replace('_', ' ')}" for cause, number in drops.items())
         what = f"{lost} RGB frames have no thermal partner ({causes})"
-        level = "error" if lost > count and self._limit is None else "warning"
+        level: Level = "error" if lost > count and self._limit is None else "warning"
         todo = "look at the time stamps, --tolerance-ms and --thermal-offset-ms"
         self.findings.append(Finding(level, "pairs", what, (), todo))
 

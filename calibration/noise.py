@@ -28,7 +28,7 @@ WHITE_SLOPE = -0.5
 _FAR_PX = 8
 _FAR_CORRELATION = 0.05
 _FAR_SLOPE = -0.6
-_FAR_CPP = 0.125
+_FAR_CPP = 0.06
 _LONGEST_PX = 1024
 _LEAST_PX = 32
 _BANDS = 10
@@ -44,13 +44,13 @@ class Texture:
         correlation: Of horizontal or vertical neighbours, whichever is larger; -1..1.
         far_correlation: The same at 8 pixels.
         slope: Of log power over log frequency, from 3 cycles a picture to 0.5 cycles a pixel.
-        far_slope: The same up to 0.125 cycles a pixel.
+        far_slope: The same up to 0.06 cycles a pixel; None under 200 pixels a side.
     """
 
     correlation: float
     far_correlation: float
     slope: float
-    far_slope: float
+    far_slope: float | None
 
     @property
     def noise(self) -> NoiseKind | None:
@@ -61,9 +61,8 @@ class Texture:
         """
         if self.correlation < WHITE_CORRELATION and self.slope > WHITE_SLOPE:
             return "white"
-        if self.far_correlation < _FAR_CORRELATION and self.far_slope > _FAR_SLOPE:
-            return "enlarged"
-        return None
+        flat = self.far_slope is not None and self.far_slope > _FAR_SLOPE
+        return "enlarged" if flat and self.far_correlation < _FAR_CORRELATION else None
 
 
 def texture(image: npt.NDArray[Any]) -> Texture | None:
@@ -87,11 +86,12 @@ def texture(image: npt.NDArray[Any]) -> Texture | None:
     height, width = plane.shape
     window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
     power = np.abs(np.fft.rfft2(plane * window)) ** 2  # (H, W // 2 + 1)
+    wide = 4 * _LOWEST_CYCLES / min(height, width) <= _FAR_CPP  # two octaves to fit a line to
     return Texture(
         correlation=_correlation(plane, 1),
         far_correlation=_correlation(plane, _FAR_PX),
         slope=_slope(power, (height, width), 0.5),
-        far_slope=_slope(power, (height, width), _FAR_CPP),
+        far_slope=_slope(power, (height, width), _FAR_CPP) if wide else None,
     )
 
 

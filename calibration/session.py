@@ -36,7 +36,6 @@ class SessionFrame:
     Attributes:
         name: File stem, or ``frame-000012`` of a video.
         time_s: Capture time of the RGB frame, seconds of media time.
-        reused: Its thermal frame was part of an earlier pair too.
         images: rgb: (H, W, 3) uint8 RGB; thermal: (H, W) uint8 or uint16 in the RGB view.
         arrays: Input name -> array as the graph takes it; empty for a frame that was not asked
             for.
@@ -44,7 +43,6 @@ class SessionFrame:
 
     name: str
     time_s: float
-    reused: bool
     images: dict[str, npt.NDArray[Any]]
     arrays: dict[str, npt.NDArray[Any]]
 
@@ -228,7 +226,7 @@ def _frame(
         name: np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image.copy()
         for name, image in images.items()
     }
-    return SessionFrame(_name(pair), pair.rgb.timestamp_s, pair.thermal_reused, own, arrays)
+    return SessionFrame(_name(pair), pair.rgb.timestamp_s, own, arrays)
 
 
 def _name(pair: Pair) -> str:
