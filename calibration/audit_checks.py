@@ -20,7 +20,7 @@ CLIPPED, CLIPPED_ALL = 0.2, 0.75
 """Part of an image at the highest code: worth a warning, and no picture any more."""
 MISSING = 0.5
 """Part of a depth image without a measurement that is worth a warning."""
-FROZEN_AFTER_S = 0.3
+FROZEN_AFTER_S = 0.35
 """A picture that stays equal for this long, longer than the period of a slow thermal camera, adds
 nothing; a working sensor's noise never repeats."""
 SAME_AS_LUMINANCE = 0.95
