@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,15 +15,22 @@ from typing import Any
 from differseg.errors import CheckFailedError, InputError, MissingComponentError
 from differseg.export import rtx
 from differseg.export.check import CheckReport, check
-from differseg.export.exporter import check_form, write_graph
+from differseg.export.exporter import check_form, float_count, write_graph
 from differseg.export.finish import finish_graph
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.manifest_builder import build_manifest, lowering_decisions, output_spec
-from differseg.export.modelfile import append_manifest, written_whole
+from differseg.export.modelfile import (
+    append_manifest,
+    manifest_of,
+    read_model,
+    serialize,
+    written_whole,
+)
 from differseg.export.network_source import NetworkSource, checked_size, load_network
 from differseg.export.parity import compare_deployment
-from differseg.export.parity_data import Samples, load_samples
+from differseg.export.parity_data import Feeds, Samples, load_samples
 from differseg.export.parity_result import ParityResult, Thresholds, flips
+from differseg.export.precision import HALF_THRESHOLDS, IMAGES, typed_half, write_simulation
 from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
 from differseg.export.trace import trace
@@ -131,6 +140,12 @@ def run_export(
             samples = _samples(source, size_hw, options)
         written = _write(source, size_hw, options, part, steps)
         parity = _compare(source, samples, options, part, steps)
+        if options.precision == "fp16":
+            written = _narrow(samples, options, part, steps)
+            with tempfile.TemporaryDirectory() as folder:
+                rounding = Path(folder) / part.name
+                write_simulation(read_model(part), rounding)
+                parity = _compare(source, samples, options, rounding, steps)
         random = source.is_random
         del source  # the builder needs the memory of a large network
         with part.open("r+b") as file:
@@ -171,11 +186,12 @@ def _check_options(options: ExportOptions) -> None:
             f"export: --out: expected a file that ends in .onnx, got '{options.out}'; "
             f"for example {options.out.with_suffix('.onnx') if options.out.name else 'model.onnx'}"
         )
-    if options.precision != "fp32":
+    if options.precision == "fp16" and options.ops == "function":
         raise InputError(
-            f"export: --precision: expected fp32, got {options.precision}, which this version "
-            "does not write"
+            "export: --ops function: is for reading, in fp32; an fp16 file takes portable or plugin"
         )
+    if options.io == "fp16" and options.precision != "fp16":
+        raise InputError("export: --io fp16: an fp32 file has fp32 inputs; add --precision fp16")
     check_form(options.ops, opset=17)
     find_target(options.target)
     if options.limit is not None and options.limit < 1:
@@ -229,6 +245,24 @@ def _write(
     return _Written(manifest, nodes, parameters, graph_bytes)
 
 
+def _narrow(samples: Samples, options: ExportOptions, part: Path, steps: _Steps) -> _Written:
+    """Write the file anew in float16, but for what needs float32."""
+    with steps("float16") as said:
+        typed, report = typed_half(
+            read_model(part), Feeds(samples, IMAGES), inputs_outputs=options.io
+        )
+        manifest = manifest_of(typed)
+        assert manifest is not None, "an exported file has one"
+        del typed.metadata_props[:]
+        with _writing(options.out):
+            part.write_bytes(serialize(typed))
+            graph_bytes = part.stat().st_size
+            append_manifest(part, manifest)
+        said.append(f"{report.half_nodes} of {report.nodes} nodes, {report.casts} casts")
+        said.append(f"{len(report.islands)} stay in float32")
+        return _Written(manifest, len(typed.graph.node), float_count(typed), graph_bytes)
+
+
 @contextlib.contextmanager
 def _writing(out: Path) -> Iterator[None]:
     """Name the place where the block cannot write."""
@@ -249,7 +283,9 @@ def _samples(source: NetworkSource, size_hw: tuple[int, int], options: ExportOpt
     if limit is None and options.data is None:
         limit = SYNTHETIC_SCENES
     inputs = input_specs(source.spec, size_hw, source.thermal_policy or ThermalPolicy())
-    samples = load_samples(inputs, options.data, limit, classes=source.spec.classes)
+    samples = load_samples(
+        inputs, options.data, limit, label_rule=options.label_rule, classes=source.spec.classes
+    )
     if options.data is not None:
         next(iter(samples))
     return samples
@@ -261,13 +297,13 @@ def _compare(
     """Compare the file in ONNX Runtime with PyTorch on images."""
     # Probabilities of random weights crowd around the threshold, where rounding flips pixels.
     limits = Thresholds(flipped_pixels=_ANY, min_mask_iou=0.0, min_boundary_f=0.0)
-    with steps("parity") as said:
-        result = compare_deployment(
-            source.module,
-            part,
-            samples,
-            limits if source.is_random else Thresholds(),
-        )
+    simulated = options.precision == "fp16" and "float16" in steps.seconds
+    if not source.is_random:
+        limits = HALF_THRESHOLDS if simulated else Thresholds()
+    elif simulated:
+        limits = dataclasses.replace(limits, max_error=HALF_THRESHOLDS.max_error)
+    with steps("parity of float16" if simulated else "parity") as said:
+        result = compare_deployment(source.module, part, samples, limits)
         said.append(f"max error {result.overall.max_error:.2g}")
         said.append(f"{flips(result.overall)} on {result.data}")
     if not result.passed:

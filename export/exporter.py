@@ -136,7 +136,7 @@ def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
     model.producer_name, model.producer_version = "differseg", _version()
     proto = ir.to_proto(model)
     path.write_bytes(serialize(proto))
-    nodes, parameters = len(proto.graph.node), _float_count(proto)
+    nodes, parameters = len(proto.graph.node), float_count(proto)
     del proto
     try:
         onnx.checker.check_model(str(path), full_check=True)
@@ -148,7 +148,8 @@ def write_graph(model: ir.Model, path: Path) -> tuple[int, int]:
     return nodes, parameters
 
 
-def _float_count(proto: onnx.ModelProto) -> int:
+def float_count(proto: onnx.ModelProto) -> int:
+    """Return how many numbers the floating-point constants hold."""
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     return sum(
         int(np.prod(tensor.dims, dtype=np.int64))

@@ -106,13 +106,39 @@ class Samples:
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in the order of their names."""
-        for index in range(len(self)):
-            stem, images, label = self._source.read(index)
-            arrays = prepare(stem, images, self._inputs)
-            yield Sample(stem, images, self._inputs, arrays, label)
+        return map(self.read, range(len(self)))
+
+    def read(self, index: int) -> Sample:
+        """Return one sample by its place."""
+        stem, images, label = self._source.read(index)
+        arrays = prepare(stem, images, self._inputs)
+        return Sample(stem, images, self._inputs, arrays, label)
 
 
 Read = tuple[str, dict[str, npt.NDArray[Any]], "npt.NDArray[np.uint8] | None"]
+
+
+class Feeds:
+    """What a file runs on: the inputs of some samples, read anew by every iteration.
+
+    Args:
+        samples: All samples.
+        limit: How many of them at most, spread evenly.
+    """
+
+    def __init__(self, samples: Samples, limit: int) -> None:
+        total = len(samples)
+        count = min(limit, total)
+        self._samples = samples
+        self._indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self._indices)
+
+    def __iter__(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Yield input name -> array."""
+        return (self._samples.read(index).arrays for index in self._indices)
 
 
 class _Synthetic:

@@ -55,8 +55,11 @@ class ExportOptions:
     """Weights (.safetensors, .pt, .pth); by default the shipped ones, else random ones."""
     size: tuple[int, int] | None = None
     """Height and width of the input in pixels; by default the configuration's own."""
-    precision: str = option("fp32", metavar="P")
-    """Precision of the graph: fp32."""
+    precision: Literal["fp32", "fp16"] = option("fp32", metavar="P")
+    """Precision of the graph: fp32, or fp16 for TensorRT 10 and later, which keeps in float32 what
+    needs it."""
+    io: Literal["fp32", "fp16"] = option("fp32", metavar="P")
+    """Type of the floating-point inputs and outputs of an fp16 graph."""
     ops: Literal["portable", "function", "plugin"] = option("portable", metavar="FORM")
     """Form of our own operators: portable (standard ONNX), function (named, for reading) or plugin
     (for the TensorRT plugin library); a network without them is the same in all forms."""
@@ -64,6 +67,8 @@ class ExportOptions:
     """What the file must be good for, see 'differseg check --help'."""
     data: Path | None = option(None, metavar="DIR")
     """Folder with rgb/ and thermal/, depth/ or flow/ to compare on; by default synthetic scenes."""
+    label_rule: str = option("auto", metavar="RULE")
+    """How labels in DIR become classes, see 'differseg parity --help'; none leaves them out."""
     limit: int | None = option(None, metavar="N")
     """Compare on at most N images; by default all of DIR, 4 scenes, or 2 for large networks."""
     real: bool = True
