@@ -5,6 +5,7 @@ The names below load on first use, so that importing this package loads no torch
     differseg.export.export_onnx(module, {"image": tensor}, "model.onnx")
     differseg.export.check("model.onnx", "jetpack6", real=True)
     differseg.export.parity("weights.safetensors", "model.onnx")
+    differseg.export.divergence("model.onnx", "model.int8.onnx")
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from differseg.export.check import check
+    from differseg.export.divergence import divergence
     from differseg.export.exporter import export_onnx
     from differseg.export.parity import parity
 
-__all__ = ["check", "export_onnx", "parity"]
+__all__ = ["check", "divergence", "export_onnx", "parity"]
 
 _LAZY = {
     "check": "differseg.export.check",
+    "divergence": "differseg.export.divergence",
     "export_onnx": "differseg.export.exporter",
     "parity": "differseg.export.parity",
 }

@@ -13,18 +13,17 @@ import platform
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from differseg.errors import InputError
 from differseg.export.parity_compare import Comparison
 from differseg.export.parity_data import Sample, load_samples
+from differseg.export.parity_print import print_result
 from differseg.export.parity_result import Check, ParityResult, Side, Thresholds
 from differseg.export.parity_runners import (
     OnnxRunner,
@@ -46,8 +45,9 @@ __all__ = ["ParityOptions", "ParityResult", "Thresholds", "compare_deployment", 
 class ParityOptions(Thresholds):
     """Compare two forms of a model: per pixel, per mask, and against labels.
 
-    A and B are each a checkpoint (.safetensors, .pt, .pth), an .onnx file, or the name of a model
-    with shipped weights. A is the reference. Exit status 1 when a limit is not kept.
+    A and B are each a checkpoint (.safetensors, .pt, .pth), an .onnx file, a TensorRT engine
+    (.engine, .plan), or the name of a model with shipped weights. A is the reference. Exit status
+    1 when a limit is not kept.
     """
 
     a: str = option(positional=True, metavar="A")
@@ -62,9 +62,12 @@ class ParityOptions(Thresholds):
     label_rule: str = option("auto", metavar="RULE")
     """How label values become object and background: auto, nonzero, binary255, mfnet, or ids
     such as 1,2,3, with +ignore255 behind it where 255 means ignore; with more than two classes:
-    auto, ids, or pairs of value and class id such as 1-150=0-149,0=255."""
+    auto, ids, or pairs of value and class id such as 1-150=0-149,0=255. none leaves labels out."""
     report: Path | None = option(None, metavar="FILE")
     """Write an HTML page with pictures; one file, readable without a network."""
+    layers: bool = False
+    """Compare layer by layer on the worst image and name the node at which A and B part; one of
+    them is an .onnx file."""
     json: bool = False
     """Print the result as one JSON document on the last line."""
 
@@ -78,6 +81,7 @@ def parity(
     report: str | Path | None = None,
     limit: int | None = None,
     label_rule: str = "auto",
+    layers: bool = False,
 ) -> ParityResult:
     """Compare two forms of a model.
 
@@ -90,6 +94,7 @@ def parity(
         report: An ``.html`` file to write.
         limit: Largest number of images.
         label_rule: How label values become classes.
+        layers: Also compare layer by layer, on the worst image.
 
     Returns:
         The result; ``result.passed`` is the verdict.
@@ -117,13 +122,35 @@ def parity(
                 panels,
                 samples.description,
                 _untrained(first.side, second.side),
+                locate=True,
             )
+        if layers:
+            result = _with_layers(result, first, second, samples)
     finally:
         first.close()
         second.close()
     if report is not None:
         write_report(result, Path(report))
     return result
+
+
+def _with_layers(
+    result: ParityResult, first: Runner, second: Runner, samples: Iterable[Sample]
+) -> ParityResult:
+    """Add the comparison layer by layer on the worst image, and its line of the verdict."""
+    from differseg.export.divergence import compare_layers
+
+    worst = result.worst_first[0].stem
+    found = compare_layers(first, second, [next(s for s in samples if s.stem == worst)])
+    check = Check(
+        what="nodes with an own error",
+        measured=len(found.suspects),
+        relation="<=",
+        limit=0,
+        passed=not found.suspects,
+        where="" if found.first is None else f"first: {found.first.node}",
+    )
+    return replace(result, layers=found, checks=(*result.checks, check))
 
 
 def _check_report_path(report: Path, *forms: str | Path) -> None:
@@ -178,8 +205,10 @@ def _compare(
     panels: int,
     described: str,
     warnings: tuple[str, ...] = (),
+    *,
+    locate: bool = False,
 ) -> ParityResult:
-    comparison = Comparison(a.side, b.side, thresholds, keep_panels=panels)
+    comparison = Comparison(a.side, b.side, thresholds, keep_panels=panels, locate=locate)
     start_s = time.perf_counter()
     for sample in samples:
         comparison.add(
@@ -222,51 +251,6 @@ def _machine() -> dict[str, str]:
     }
 
 
-def print_result(result: ParityResult, console: Console) -> None:
-    """Print the verdict as a table, with the warnings and one closing line."""
-    table = Table(title=f"{result.b.name} against {result.a.name}", title_justify="left")
-    table.add_column("check")
-    table.add_column("measured", justify="right")
-    table.add_column("allowed", justify="right")
-    table.add_column("")
-    table.add_column("where", style="dim")
-    for check in result.checks:
-        table.add_row(
-            check.what,
-            f"{check.measured:.4g}",
-            f"{check.relation} {check.limit:g}",
-            _word(check),
-            escape(check.where),
-        )
-    console.print(table)
-    if result.classes:
-        console.print(_class_table(result))
-    for warning in result.warnings:
-        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False, soft_wrap=True)
-    style = "green" if result.passed else "red"
-    verdict = "passed" if result.passed else "failed"
-    line = f"[{style}]{verdict}[/]: {escape(result.summary())}"
-    console.print(line, highlight=False, soft_wrap=True)
-
-
-def _class_table(result: ParityResult) -> Table:
-    """Return the IoU of every class that masks or labels show."""
-    table = Table("class", title="IoU of the classes", title_justify="left")
-    labelled = result.overall.label_iou_a is not None
-    for column in ("between the masks", *(("A with labels", "B with labels") if labelled else ())):
-        table.add_column(column, justify="right")
-    for found in result.classes:
-        values = (found.mask_iou, found.label_iou_a, found.label_iou_b)[: len(table.columns) - 1]
-        if any(value is not None for value in values):
-            cells = ("" if value is None else f"{value:.4f}" for value in values)
-            table.add_row(escape(found.name), *cells)
-    return table
-
-
-def _word(check: Check) -> str:
-    return "[green]ok[/]" if check.passed else "[red]FAILED[/]"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns 0 when every limit is kept, 1 otherwise."""
     options = parse(ParityOptions, argv, "differseg parity")
@@ -281,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report=options.report,
         limit=options.limit,
         label_rule=options.label_rule,
+        layers=options.layers,
     )
     console = Console()
     print_result(result, console)

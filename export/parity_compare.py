@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import InputError
+from differseg.export.boundary_band import BoundarySum
+from differseg.export.error_spectrum import SpectrumSum
 from differseg.export.parity_masks import BinaryJudge, ClassJudge, Maps, Mask, MaskJudge, MaskScores
 from differseg.export.parity_result import (
     TIE,
@@ -47,12 +49,14 @@ class Comparison:
         b: What is judged against it.
         thresholds: Limits of the verdict.
         keep_panels: How many images keep their pictures.
+        locate: Also find at which frequencies and how near to outlines the outputs differ.
     """
 
     a: Side
     b: Side
     thresholds: Thresholds
     keep_panels: int = 0
+    locate: bool = False
     _images: list[ImageFigures] = field(default_factory=list)
     _panels: list[tuple[tuple[float, ...], int, Panel]] = field(default_factory=list)
     _counts: npt.NDArray[np.int64] = field(
@@ -62,6 +66,8 @@ class Comparison:
     _blank_inputs: int = 0
     _blank_masks: int = 0
     _size_hw: tuple[int, int] = (0, 0)
+    _spectrum: SpectrumSum = field(default_factory=SpectrumSum)
+    _boundary: BoundarySum = field(default_factory=BoundarySum)
 
     def __post_init__(self) -> None:
         """Choose how masks are judged; sides with other classes cannot be compared."""
@@ -110,6 +116,9 @@ class Comparison:
             usable = [np.nan_to_num(maps, nan=0.0) for maps in (maps_a, maps_b)]
             on_a, on_b = self._judge.against_label(usable[0], usable[1], label)
             figures = dataclasses.replace(figures, **_label_figures(on_a, on_b))
+        if self.locate:
+            self._spectrum.add(maps_a, maps_b)
+            self._boundary.add(masks[0], error)
         self._images.append(figures)
         self._blank_masks += all(_blank(mask) for mask in masks)
         pictures = pictures or {}
@@ -197,6 +206,8 @@ class Comparison:
             panels=tuple(panels),
             machine=machine or {},
             seconds=seconds,
+            spectrum=self._spectrum.result(),
+            boundary=self._boundary.result(),
         )
 
     def _overall(self) -> ImageFigures:

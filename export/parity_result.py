@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,11 @@ import numpy.typing as npt
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec, ParityRecord
 from differseg.options import option
+
+if TYPE_CHECKING:
+    from differseg.export.boundary_band import BoundaryBand
+    from differseg.export.divergence_result import Divergence
+    from differseg.export.error_spectrum import ErrorSpectrum
 
 Picture = npt.NDArray[Any]
 """(H, W, 3) uint8 RGB, or (H, W) float32 in 0..1 for one-channel modalities."""
@@ -229,6 +234,9 @@ class ParityResult:
         panels: The worst images, worst first; empty unless pictures were asked for.
         machine: Operating system, processor, versions.
         seconds: How long the comparison took.
+        spectrum: At which spatial frequencies the outputs differ, where that was asked for.
+        boundary: Errors near outlines and elsewhere, likewise.
+        layers: Which node is at fault, likewise.
     """
 
     a: Side
@@ -244,6 +252,14 @@ class ParityResult:
     panels: tuple[Panel, ...] = ()
     machine: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    spectrum: ErrorSpectrum | None = None
+    boundary: tuple[BoundaryBand, ...] = ()
+    layers: Divergence | None = None
+
+    @property
+    def worst_first(self) -> tuple[ImageFigures, ...]:
+        """The images, worst first; equal ones in the order of the data."""
+        return tuple(sorted(self.images, key=lambda image: image.severity, reverse=True))
 
     @property
     def passed(self) -> bool:
@@ -300,6 +316,10 @@ class ParityResult:
             "checks": self.checks,
             "warnings": self.warnings,
             "images": self.images,
+            "worst_first": [image.stem for image in self.worst_first],
+            "spectrum": self.spectrum,
+            "boundary": self.boundary,
+            "layers": None if self.layers is None else self.layers.to_plain(),
             "machine": self.machine,
             "seconds": round(self.seconds, 3),
         }

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from differseg.errors import DifferSegError, InputError, MissingComponentError, ModelFileError
+from differseg.errors import DifferSegError, InputError, MissingComponentError
 from differseg.export.lowering.plugin_nodes import mentions_plugins
+from differseg.export.parity_engine import (
+    ENGINE_SUFFIXES,
+    EngineRunner,
+    check_engine_support,
+    open_session,
+)
 from differseg.export.parity_result import Side
 from differseg.file_hash import sha256_of
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
@@ -25,7 +31,6 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 """Input name -> array as ``InputSpec`` describes it."""
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
-_ENGINE_SUFFIXES = (".engine", ".plan")
 
 
 class Runner(Protocol):
@@ -57,17 +62,17 @@ class TorchRunner:
 
     def __init__(self, module: DeploymentModule, side: Side, inputs: tuple[InputSpec, ...]) -> None:
         self.side, self.inputs = side, inputs
-        self._module = module
+        self.module = module
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
         """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image."""
         import torch
 
         # The module may stand on a GPU; its buffers say where its inputs belong.
-        device = next(iter(self._module.state_dict().values())).device
+        device = next(iter(self.module.state_dict().values())).device
         tensors = [torch.from_numpy(arrays[spec.name]).to(device) for spec in self.inputs]
         with torch.inference_mode():
-            output = self._module(*tensors)
+            output = self.module(*tensors)
         return np.asarray(output.float().cpu().numpy())
 
     def close(self) -> None:
@@ -89,7 +94,7 @@ class OnnxRunner:
         from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
         from differseg.runtime.model_file import import_onnxruntime, mask_output
 
-        with _runnable(path) as file:
+        with runnable(path) as file:
             try:
                 self._backend = OnnxRuntimeBackend(file, threads=threads)
             except DifferSegError as error:  # of the user's file, not of the temporary one
@@ -120,14 +125,14 @@ class OnnxRunner:
 
 
 @contextlib.contextmanager
-def _runnable(path: Path) -> Iterator[Path]:
+def runnable(path: Path) -> Iterator[Path]:
     """Yield the file, or for plugin nodes, which ONNX Runtime has not, one that defines them."""
     if not path.is_file() or path.stat().st_size == 0 or not mentions_plugins(path):
         yield path
         return
-    from differseg.export.example_check import runnable
+    from differseg.export import example_check
 
-    with runnable(path) as file:
+    with example_check.runnable(path) as file:
         yield file
 
 
@@ -138,22 +143,29 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
     which network it holds is taken for the other side's network, and strict loading tells.
 
     Args:
-        a: Checkpoint (.safetensors, .pt, .pth), .onnx file, or a model with shipped weights.
-        b: Likewise.
+        a: Checkpoint (.safetensors, .pt, .pth), .onnx file, engine (.engine, .plan), or a model
+            with shipped weights.
+        b: Likewise; one of the two is no engine.
 
     Raises:
         InputError: A name that is none of these, or two forms that do not take the same inputs or
             do not give the same classes.
         ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
-        MissingComponentError: A checkpoint without PyTorch, or a file without ONNX Runtime.
+        MissingComponentError: A checkpoint without PyTorch, a file without ONNX Runtime, or an
+            engine without TensorRT.
     """
     forms = (a, b)
     for form in forms:
         _check_form(form)
     files = [OnnxRunner(Path(form)) if _is_onnx(form) else None for form in forms]
     manifest = next((runner.manifest for runner in files if runner is not None), None)
+    opened: list[Runner | None] = [
+        file if file is not None or _is_engine(form) else _open_torch(form, manifest)
+        for form, file in zip(forms, files, strict=True)
+    ]
     first, second = (
-        opened or _open_torch(form, manifest) for form, opened in zip(forms, files, strict=True)
+        runner or _open_engine(form, opened[1 - place])
+        for place, (form, runner) in enumerate(zip(forms, opened, strict=True))
     )
     _check_same_inputs(first, second)
     _check_same_classes(first.side, second.side)
@@ -164,17 +176,27 @@ def _is_onnx(form: str | Path) -> bool:
     return Path(form).suffix.lower() == ".onnx"
 
 
+def _is_engine(form: str | Path) -> bool:
+    return Path(form).suffix.lower() in ENGINE_SUFFIXES
+
+
+def _open_engine(form: str | Path, partner: Runner | None) -> EngineRunner:
+    if partner is None:
+        raise InputError(
+            f"parity: {form}: two engines say nothing of their inputs and classes; compare each "
+            "with the .onnx file that it was built from"
+        )
+    return EngineRunner(Path(form), partner, open_session(Path(form)))
+
+
 def _check_form(form: str | Path) -> None:
     """Refuse what is neither a file that can be compared nor a model with shipped weights."""
     from differseg.models.registry import list_models
 
     suffix = Path(form).suffix.lower()
-    if suffix in _ENGINE_SUFFIXES:
-        raise ModelFileError(
-            f"parity: {form}: TensorRT engines cannot be compared in this release; give the "
-            ".onnx file that it was built from"
-        )
-    if suffix in (".onnx", *CHECKPOINT_SUFFIXES):
+    if _is_engine(form):
+        check_engine_support(form)
+    if suffix in (".onnx", *CHECKPOINT_SUFFIXES, *ENGINE_SUFFIXES):
         if not Path(form).is_file():
             raise InputError(f"parity: {form}: there is no such file")
         return
