@@ -7,38 +7,24 @@ random numbers, constant frames or the wrong camera give a model that runs and f
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
-from differseg.calibration.audit_checks import IMAGE_CHECKS, Audited
-from differseg.calibration.audit_coverage import (
-    SET_CHECKS,
-    distinct_items,
-    input_figures,
-    light_counts,
-)
-from differseg.calibration.audit_pictures import check_picture_path, write_pictures
-from differseg.calibration.audit_report import AuditReport, Finding, Level, by_weight, some
-from differseg.calibration.audit_source import FolderMaterial, Item, Material, SessionMaterial
-from differseg.calibration.session import REGISTRATION_FILE, RecordedSession
+from differseg.calibration.audit_report import AuditReport, Finding, Level, some
 from differseg.errors import InputError
-from differseg.manifest import InputSpec, Modality, ThermalPolicy
-from differseg.models.inputs import input_specs
-from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModalitySpec, ModelSpec
+from differseg.manifest import InputSpec, Modality
 from differseg.options import option, parse
-from differseg.runtime.model_file import read_manifest
 
-_SIZE_HW = (480, 640)
+if TYPE_CHECKING:  # at run time only where they are used: --help needs no OpenCV
+    from differseg.calibration.session import RecordedSession
+
 _STYLES: dict[Level, str] = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
@@ -72,85 +58,6 @@ class AuditOptions:
     """Write thumbnails in order of luminance, with the flagged ones framed."""
     json: bool = False
     """Print the report as one JSON document on the last line."""
-
-
-def audit(
-    data: str | Path | RecordedSession,
-    inputs: tuple[InputSpec, ...],
-    limit: int | None = None,
-    *,
-    pictures: str | Path | None = None,
-    progress: bool = False,
-) -> AuditReport:
-    """Look at the images of a folder or session.
-
-    Args:
-        data: Folder; a session where it holds ``registration.json``; or a session.
-        inputs: The network's inputs, from its manifest or :func:`plain_inputs`.
-        limit: Largest number of samples, spread evenly; None takes all.
-        pictures: Image file for thumbnails.
-        progress: Whether to show a progress bar on standard error.
-
-    Raises:
-        InputError: There is no such folder, no images in it, or a limit below 1.
-    """
-    if limit is not None and limit < 1:
-        raise InputError(f"audit: limit: expected a number of at least 1, got {limit}")
-    if pictures is not None:
-        check_picture_path(Path(pictures))
-    material = _material(data, inputs, limit)
-    items = list(_tracked(material.items(), progress))
-    audited = Audited(inputs, [item for item in items if item.views], material.session)
-    found = chain.from_iterable(check(audited) for check in (*IMAGE_CHECKS, *SET_CHECKS))
-    findings = by_weight([*material.findings, *found] if audited.items else material.findings)
-    if pictures is not None:
-        write_pictures(Path(pictures), audited.items, findings)
-    bright, dark = light_counts(audited)
-    return AuditReport(
-        data=material.description,
-        images=len(items),
-        distinct=len(distinct_items(audited.items)[0]),
-        bright=bright,
-        dark=dark,
-        inputs=tuple(input_figures(audited, spec) for spec in inputs),
-        findings=findings,
-    )
-
-
-def plain_inputs(modalities: Sequence[str]) -> tuple[InputSpec, ...]:
-    """Return inputs of these modalities as a network of 480 x 640 pixels takes them.
-
-    Raises:
-        InputError: An unknown modality, or one that stands there twice.
-    """
-    known = {spec.name: spec for group in MODALITIES.values() for spec in group}
-    chosen: list[ModalitySpec] = []
-    for name in modalities:
-        spec = next((spec for key, spec in known.items() if key == name), None)
-        if spec is None or spec in chosen:
-            raise InputError(
-                f"audit: inputs: expected some of {', '.join(known)}, each once, "
-                f"got '{','.join(modalities)}'"
-            )
-        chosen.append(spec)
-    network = ModelSpec("audit", "", "rgb", tuple(chosen), BINARY_CLASSES, _SIZE_HW)
-    return input_specs(network, _SIZE_HW, ThermalPolicy())
-
-
-def _material(
-    data: str | Path | RecordedSession, inputs: tuple[InputSpec, ...], limit: int | None
-) -> Material:
-    if isinstance(data, RecordedSession):
-        return SessionMaterial(data, inputs, limit)
-    if (Path(data) / REGISTRATION_FILE).is_file():
-        return SessionMaterial(RecordedSession.in_folder(data), inputs, limit)
-    return FolderMaterial(Path(data), inputs, limit)
-
-
-def _tracked(items: Iterable[Item], progress: bool) -> Iterator[Item]:
-    console = Console(stderr=True)
-    shown = progress and sys.stderr.isatty()
-    yield from track(items, "images", console=console, transient=True, disable=not shown)
 
 
 def print_report(report: AuditReport, console: Console) -> None:
@@ -201,6 +108,8 @@ def _print_finding(found: Finding, console: Console) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the verb; returns 1 when an error was found."""
     options = parse(AuditOptions, argv, "differseg audit")
+    from differseg.calibration.audit_run import audit
+
     data = _data(options)
     report = audit(data, _inputs(options), options.limit, pictures=options.pictures, progress=True)
     console = Console()
@@ -213,13 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _data(options: AuditOptions) -> Path | RecordedSession:
+    from differseg.calibration.session import RecordedSession, is_session
+
     if (options.data is None) == (options.rgb is None):
         raise InputError("audit: give --data DIR, or --rgb SRC (and --thermal SRC) of a session")
     if options.data is not None:
         unused = [name for name in ("thermal", "registration") if getattr(options, name)]
         if unused:
             raise InputError(f"audit: --{unused[0]} goes with --rgb; leave out --data")
-        if (options.data / REGISTRATION_FILE).is_file():
+        if is_session(options.data):
             folder = RecordedSession.in_folder(options.data)
             return RecordedSession(
                 folder.rgb,
@@ -240,6 +151,9 @@ def _data(options: AuditOptions) -> Path | RecordedSession:
 
 
 def _inputs(options: AuditOptions) -> tuple[InputSpec, ...]:
+    from differseg.calibration.audit_run import plain_inputs
+    from differseg.runtime.model_file import read_manifest
+
     if options.model is not None:
         if options.inputs is not None:
             raise InputError("audit: the model says what it takes; leave out --inputs or --model")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from differseg.calibration.audit_measure import Measures
 from differseg.calibration.audit_report import Finding, Level
 from differseg.calibration.audit_source import Item
+from differseg.calibration.repeats import distinct_items
 from differseg.manifest import InputSpec
 
 FEW = 0.1
@@ -40,6 +42,11 @@ class Audited:
     inputs: tuple[InputSpec, ...]
     items: Sequence[Item]
     session: bool
+
+    @cached_property
+    def repeats(self) -> tuple[list[Item], list[tuple[Item, Item]]]:
+        """The distinct samples, and the others with what they nearly equal."""
+        return distinct_items(self.items)
 
     def views(self, modality: str) -> list[Measures]:
         """Return what was measured of one modality, in order."""

@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from differseg.calibration.audit_checks import Audited, Check, digests
 from differseg.calibration.audit_measure import BINS
@@ -26,56 +25,12 @@ NIGHT_LUMINANCE = 0.18
 """Mean RGB luminance below which an image is taken for night; agrees with the names of 60 of 62
 MFNet images."""
 
-NEAR_BITS, NEAR_MEAN = 10, 0.02
-"""Two images are near-equal when their hashes differ in at most this many of 64 bits, and their
-thumbnails by at most this on average, of 0..1."""
-
 NARROW = 0.5
 """Part of the value range between the 0.1th and 99.9th percentile below which a set is narrow."""
 
 _MANY_NEAR = 0.2
 _PERCENTILES = (0.1, 1.0, 50.0, 99.0, 99.9)
 _SEEN_SHARE = 1e-6  # of all pixels: a step seen by single dead pixels is not seen
-
-
-def distinct_items(items: Sequence[Item]) -> tuple[list[Item], list[tuple[Item, Item]]]:
-    """Return the samples that no earlier one nearly equals, and the others with that one.
-
-    A sample is compared with those kept alone, so that a slow drift is not one long chain.
-    """
-    kept: list[Item] = []
-    repeats: list[tuple[Item, Item]] = []
-    hashes: defaultdict[tuple[str, ...], list[npt.NDArray[np.bool_]]] = defaultdict(list)
-    tinies: defaultdict[tuple[str, ...], list[npt.NDArray[np.float32]]] = defaultdict(list)
-    places: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    for item in items:
-        names = tuple(sorted(item.views))  # samples of other modalities are not comparable
-        mine_hash = np.array([item.views[name].hash for name in names])  # (modalities, 64)
-        mine_tiny = np.array([item.views[name].tiny for name in names])
-        match = _first_near(mine_hash, mine_tiny, hashes[names], tinies[names]) if names else None
-        if match is not None:
-            repeats.append((item, kept[places[names][match]]))
-            continue
-        hashes[names].append(mine_hash)
-        tinies[names].append(mine_tiny)
-        places[names].append(len(kept))
-        kept.append(item)
-    return kept, repeats
-
-
-def _first_near(
-    hashed: npt.NDArray[np.bool_],
-    tiny: npt.NDArray[np.float32],
-    hashes: Sequence[npt.NDArray[np.bool_]],
-    tinies: Sequence[npt.NDArray[np.float32]],
-) -> int | None:
-    if not hashes:
-        return None
-    bits = (np.array(hashes) != hashed).sum(axis=2)  # (kept, modalities)
-    for index in np.flatnonzero((bits <= NEAR_BITS).all(axis=1)):
-        if (np.abs(tinies[int(index)] - tiny).mean(axis=(1, 2)) <= NEAR_MEAN).all():
-            return int(index)
-    return None
 
 
 def repetition(audited: Audited) -> Iterator[Finding]:
@@ -95,7 +50,7 @@ def repetition(audited: Audited) -> Iterator[Finding]:
         )
         what = f"{len(copies)} of {len(items)} samples are copies of another"
         yield Finding("warning", "duplicates", what, pairs, "remove the copies")
-    kept, repeats = distinct_items(items)
+    kept, repeats = audited.repeats
     copied = {id(item) for item in copies}
     near = [(item, of) for item, of in repeats if id(item) not in copied]
     if near:

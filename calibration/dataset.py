@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from differseg.calibration.session import RecordedSession
+from differseg.calibration.session import RecordedSession, is_session
 from differseg.data.folder import LABELS, FolderDataset
 from differseg.errors import InputError
 from differseg.export.parity_data import Sample, Samples, load_samples
@@ -43,6 +43,25 @@ class CalibrationSet:
         self._fingerprint: str | None = None
         self.inputs = inputs
         self.description = source.description
+
+    @classmethod
+    def open(
+        cls,
+        root: str | Path,
+        inputs: tuple[InputSpec, ...],
+        limit: int | None = None,
+        *,
+        label_rule: str = "auto",
+        classes: Sequence[ClassSpec] = (),
+    ) -> CalibrationSet:
+        """Take a folder for what it is: a session where it holds ``registration.json``.
+
+        Arguments and errors are those of :meth:`from_folder` and :meth:`from_session`.
+        """
+        if is_session(root):
+            session = RecordedSession.in_folder(root)
+            return cls.from_session(session, inputs, limit, label_rule=label_rule, classes=classes)
+        return cls.from_folder(root, inputs, limit, label_rule=label_rule, classes=classes)
 
     @classmethod
     def from_folder(

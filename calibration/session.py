@@ -205,6 +205,11 @@ class RecordedSession:
         return feed
 
 
+def is_session(root: str | Path) -> bool:
+    """Say whether a folder is a recorded session: it holds ``registration.json``."""
+    return (Path(root) / REGISTRATION_FILE).is_file()
+
+
 def _images(pair: Pair, warp: Registration | None) -> dict[str, npt.NDArray[Any]]:
     """Return what the device prepares: BGR, and thermal in the RGB view."""
     images = {"rgb": pair.rgb.image}

@@ -23,8 +23,9 @@ from calibration_data import (
 )
 from tiny_network import tiny_manifest, tiny_onnx, write_model
 
-from differseg.calibration.audit import audit, main, plain_inputs
+from differseg.calibration.audit import main
 from differseg.calibration.audit_report import AuditReport, Finding
+from differseg.calibration.audit_run import audit, plain_inputs
 from differseg.errors import CheckFailedError, InputError
 from differseg.manifest import ThermalPolicy
 from differseg.options import run_main
@@ -340,7 +341,7 @@ def test_flow_without_motion_is_no_error(folder: Path) -> None:
     assert found(report, "constant").where == ("flow/s0.png",)
 
 
-@pytest.mark.parametrize(("count", "said"), [(1, "with 4 images"), (40, "with 32 images")])
+@pytest.mark.parametrize(("count", "said"), [(1, "with 4 images"), (70, "with 32 images")])
 def test_few_images_say_what_it_costs(count: int, said: str, tmp_path: Path) -> None:
     (tmp_path / "thermal").mkdir()
     for index in range(count):

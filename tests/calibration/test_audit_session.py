@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from calibration_data import SIZE_WH, put, write_drive
 
-from differseg.calibration.audit import audit, main, plain_inputs
+from differseg.calibration.audit import main
 from differseg.calibration.audit_report import AuditReport, Finding
+from differseg.calibration.audit_run import audit, plain_inputs
 from differseg.calibration.session import RecordedSession
 
 INPUTS = plain_inputs(["rgb", "thermal"])

@@ -147,6 +147,14 @@ def test_the_order_is_fixed_and_a_limit_spreads(folder: Path) -> None:
     assert_equal(list(images), list(images))
 
 
+def test_a_folder_is_opened_for_what_it_is(folder: Path, session: Path) -> None:
+    assert CalibrationSet.open(folder, INPUTS, 2).description.startswith("2 of 5 images")
+    opened = CalibrationSet.open(session, INPUTS, 2)
+    assert "frames of session" in opened.description
+    whole = CalibrationSet.from_session(RecordedSession.in_folder(session), INPUTS, 2)
+    assert opened.fingerprint == whole.fingerprint
+
+
 def test_the_fingerprint_is_of_the_bytes(folder: Path, tmp_path: Path) -> None:
     first = CalibrationSet.from_folder(folder, INPUTS).fingerprint
     copy = tmp_path / "elsewhere"
