@@ -134,7 +134,7 @@ REFUSED = {
     "size": (["--size", "470x650"], 2, "got 470x650 .*nearest: 448x640 or 480x672"),
     "huge size": (["--size", "480000x640"], 2, "up to 8192 .*got 480000x640 .*nearest: 8192x640$"),
     "tiny size": (["--size", "0x32"], 2, "nearest: 32x32"),
-    "precision": (["--precision", "fp16"], 2, "--precision: expected fp32, got fp16"),
+    "precision": (["--precision", "int8"], 2, "--precision: invalid choice: .int8."),
     "operators": (["--ops", "native"], 2, "argument --ops: invalid choice: 'native' .*'plugin'"),
     "target": (["--target", "jetpak6"], 2, "did you mean 'jetpack6'"),
     "limit": (["--limit", "0"], 2, "--limit: expected a number of at least 1"),
