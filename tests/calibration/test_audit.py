@@ -267,6 +267,11 @@ def test_nearly_equal_frames_count_once(folder: Path) -> None:
     assert audit(folder, INPUTS).distinct == COUNT
 
 
+def test_faint_scenes_are_told_apart(folder: Path) -> None:
+    rewrite(folder, lambda i: np.repeat((90 + 4 * picture(i))[:, :, None], 3, 2).astype(np.uint8))
+    assert audit(folder, plain_inputs(["rgb"])).distinct == COUNT
+
+
 def test_a_channel_that_never_changes(folder: Path) -> None:
     def without_blue(index: int) -> np.ndarray:
         image = rgb_picture(index)
