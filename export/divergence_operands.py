@@ -91,8 +91,8 @@ def step_words(graph: LayerGraph, index: int, highest: float) -> tuple[str, ...]
     if scale is None or scale.size != 1 or most is None:
         return ()
     reach = float(scale.reshape(())) * most
-    said = f"its {most} steps of {float(scale.reshape(())):.3g} reach {reach:.3g}"
-    return (f"{said}, the values {highest:.3g}",)
+    said = f"its {most} steps of {float(scale.reshape(())):.3g} reach {reach:.4g}"
+    return (f"{said}, the values {highest:.4g}",)
 
 
 def overflow_words(dtype: str, nonfinite: int, highest: float) -> tuple[str, ...]:

@@ -38,12 +38,15 @@ class LayerLimits:
 
 
 def limits_for(*precisions: str) -> LayerLimits:
-    """Return the limits for the coarser of two precisions: ``fp32``, ``fp16`` or ``int8``."""
+    """Return the limits for the coarser of two precisions: ``fp32``, ``fp16`` or ``int8``.
+
+    Anything else, such as an engine as it was built, may round to fp16 or TF32.
+    """
     if "int8" in precisions:
         return LayerLimits(0.15, 0.9, reason="an 8-bit step of a well-scaled tensor is 1 to 10 %")
-    if "fp16" in precisions:
-        return LayerLimits(0.01, 0.05, reason="fp16 rounds to 5e-4 of a value")
-    return LayerLimits(1e-4, 1e-2, reason="fp32 rounds to 6e-8 of a value")
+    if set(precisions) <= {"fp32"}:
+        return LayerLimits(1e-4, 1e-2, reason="fp32 rounds to 6e-8 of a value")
+    return LayerLimits(0.01, 0.05, reason="fp16 rounds to 5e-4 of a value")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from differseg.export.parity_result import (
     Side,
 )
 from differseg.export.report_chart import survival_chart
+from differseg.export.report_layers import layer_by_layer
 from differseg.export.report_pictures import (
     Color,
     Rgb,
@@ -40,6 +41,7 @@ from differseg.export.report_tables import (
     shown_number,
     shown_ratio,
 )
+from differseg.export.report_where import where_errors
 from differseg.manifest import background_of
 
 MAX_PANELS = 12
@@ -83,6 +85,8 @@ def render(result: ParityResult) -> str:
         _header(result),
         _verdict(result),
         _distribution(result),
+        where_errors(result),
+        layer_by_layer(result.layers),
         _pictures(result, cards),
         every_class(result),
         all_images(result),

@@ -81,7 +81,7 @@ class _Axes:
             parts.append(
                 f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{self.bottom}"/>'
                 f'<text x="{x:.1f}" y="{self.bottom + 20}" text-anchor="middle">'
-                f"{_power(decade)}</text>"
+                f"{power_of_ten(decade)}</text>"
             )
         step = math.ceil(-self.lowest / 5)
         for decade in range(0, self.lowest - 1, -step):
@@ -99,7 +99,8 @@ class _Axes:
         return parts
 
 
-def _power(decade: int) -> str:
+def power_of_ten(decade: int) -> str:
+    """Return a power of ten as text of an SVG."""
     if decade == 0:
         return "1"
     return f'10<tspan class="power" dy="-5">{str(decade).replace("-", "&minus;")}</tspan>'
@@ -107,4 +108,4 @@ def _power(decade: int) -> str:
 
 def _share(decade: int) -> str:
     """Return a power of ten as percent while that is short, else as a power."""
-    return f"{10.0 ** (decade + 2):g} %" if decade >= -4 else _power(decade)
+    return f"{10.0 ** (decade + 2):g} %" if decade >= -4 else power_of_ten(decade)

@@ -89,7 +89,9 @@ th, td { text-align: left; padding: 7px 14px 7px 0; border-bottom: 1px solid var
 tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--muted); font-weight: 550; font-size: 13px; white-space: nowrap; }
 tbody th { font-weight: 500; }
-th small { display: block; color: var(--muted); font-size: 12px; font-weight: 400; }
+th small {
+  display: block; overflow-wrap: anywhere; color: var(--muted); font-size: 12px; font-weight: 400;
+}
 th.number, td.number { text-align: right; white-space: nowrap; }
 td.number:last-child, th.number:last-child { padding-right: 4px; }
 table.facts { table-layout: fixed; min-width: 560px; }
@@ -142,6 +144,33 @@ sup { line-height: 0; font-size: .75em; }
 .chart .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
 .chart .limit { stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 5 4; }
 .chart .limit-text { fill: var(--bad); }
+.chart.wide { max-width: none; }
+.chart .bar { fill: var(--accent); }
+.chart .corner { opacity: .45; }
+.chart .own { fill: var(--ink); opacity: .55; }
+.chart .suspect { fill: none; stroke: var(--bad); stroke-width: 2; }
+.key.total { background: var(--accent); }
+.key.own { background: var(--ink); opacity: .55; border-radius: 50%; }
+.key.suspect { border: 2px solid var(--bad); border-radius: 50%; }
+.key.dashes {
+  width: 18px; height: 0; border-top: 2px dashed var(--bad); border-radius: 0;
+  vertical-align: middle;
+}
+.after { margin-top: 12px; }
+.flat, .card > p:last-child, .notes > :last-child { margin-bottom: 0; }
+.sub { margin: 24px 0 10px; }
+.culprit { border-left: 4px solid var(--bad); }
+.culprit .node { margin: 2px 0 4px; font-size: 17px; overflow-wrap: anywhere; }
+.culprit .node code { font-size: 15px; font-weight: 600; }
+dl.facts { display: flex; flex-wrap: wrap; gap: 8px 36px; margin: 12px 0; }
+dl.facts dt { color: var(--muted); font-size: 13px; }
+dl.facts dd { margin: 0; font-size: 18px; font-weight: 650; font-variant-numeric: tabular-nums; }
+table.nodes { min-width: 640px; }
+table.nodes th:first-child { overflow-wrap: anywhere; width: 100%; }
+table.nodes tr.suspect code { color: var(--bad); }
+details { margin: 0 0 16px; }
+summary { cursor: pointer; padding: 4px 0 10px; color: var(--accent); }
+.notes ul { margin: 0; padding-left: 18px; color: var(--muted); font-size: 13px; }
 footer { color: var(--muted); font-size: 13px; margin-top: 32px; }
 @media (max-width: 760px) {
   main { padding: 20px 14px 40px; }
@@ -152,6 +181,19 @@ footer { color: var(--muted); font-size: 13px; margin-top: 32px; }
   .errors { grid-template-columns: minmax(0, 1fr); }
   th, td { padding-right: 8px; }
   .badge { padding: 2px 8px; font-size: 12px; }
+  .chart.wide { min-width: 640px; }
+  table.nodes { min-width: 0; }
+  table.nodes thead { display: none; }
+  table.nodes tr { display: flex; flex-wrap: wrap; gap: 2px 14px; padding: 8px 0; }
+  table.nodes tr:not(:last-child) { border-bottom: 1px solid var(--rule); }
+  table.nodes th, table.nodes td { border: 0; padding: 0; }
+  table.nodes th:first-child { flex: 1 0 100%; }
+  table.nodes td::before { color: var(--muted); font-size: 12px; margin-right: 5px; }
+  table.nodes td:nth-child(2)::before { content: "own"; }
+  table.nodes td:nth-child(3)::before { content: "typical"; }
+  table.nodes td:nth-child(4)::before { content: "error"; }
+  table.nodes td:nth-child(5)::before { content: "of what it reads"; }
+  table.nodes td:nth-child(6)::before { content: "max"; }
 }
 @media (max-width: 480px) {
   .chart text { font-size: 18px; }

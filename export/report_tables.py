@@ -73,13 +73,14 @@ _LABEL_COLUMNS = ("Label IoU A", "Label IoU B", "Label boundary F A", "Label bou
 
 
 def all_images(result: ParityResult) -> str:
-    """Return the table of all images."""
+    """Return the table of all images, worst first."""
     labelled = result.overall.label_iou_a is not None
     columns = _COLUMNS + (_LABEL_COLUMNS if labelled else ())
     head = "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
-    rows = "".join(_image_row(image, labelled) for image in result.images)
+    rows = "".join(_image_row(image, labelled) for image in result.worst_first)
+    order = ' <span class="versus">· worst first</span>' if len(result.images) > 1 else ""
     return (
-        '<section><h2>Every image</h2><div class="card scroll" tabindex="0" role="region" '
+        f'<section><h2>Every image{order}</h2><div class="card scroll" tabindex="0" role="region" '
         'aria-label="Every image"><table class="stems"><thead><tr><th scope="col">Image</th>'
         f"{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
     )
