@@ -272,6 +272,11 @@ def test_faint_scenes_are_told_apart(folder: Path) -> None:
     assert audit(folder, plain_inputs(["rgb"])).distinct == COUNT
 
 
+def test_one_view_in_other_light_is_told_apart(folder: Path) -> None:
+    rewrite(folder, lambda index: rgb_picture(1, mean=120 - 15 * index))
+    assert audit(folder, plain_inputs(["rgb"])).distinct == COUNT
+
+
 def test_a_channel_that_never_changes(folder: Path) -> None:
     def without_blue(index: int) -> np.ndarray:
         image = rgb_picture(index)
