@@ -97,7 +97,7 @@ def typed_half(
         InputError: The graph is typed already, or has local functions.
         DifferSegError: ONNX Runtime cannot run the graph.
     """
-    _check_untyped(model)
+    check_untyped(model)
     count = sum(1 for _ in feeds)
     ranges = tensor_ranges(model, feeds)
     bare = onnx.ModelProto()
@@ -156,7 +156,12 @@ def write_simulation(model: onnx.ModelProto, path: Path) -> None:
         append_manifest(path, replace(manifest, inputs=tuple(wide), outputs=tuple(outputs)))
 
 
-def _check_untyped(model: onnx.ModelProto) -> None:
+def check_untyped(model: onnx.ModelProto) -> None:
+    """Refuse a graph that is no float32 graph of plain nodes.
+
+    Raises:
+        InputError: It has local functions, float16 constants or quantised tensors; names one.
+    """
     if model.functions:
         raise InputError(
             "precision: the graph has local functions; export it with --ops portable or plugin"

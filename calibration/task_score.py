@@ -1,0 +1,125 @@
+"""What a graph is worth in task terms: IoU and boundary F over a set of images.
+
+Against labels where there are any; else against the masks of the float32 graph, so that a drop is
+what quantisation changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from differseg.errors import DifferSegError
+from differseg.export.parity_data import Sample
+from differseg.export.tensor_values import Array
+from differseg.manifest import Manifest
+from differseg.runtime.decision import most_probable
+from differseg.scoring import open_scorer
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """Figures of one graph.
+
+    Attributes:
+        iou: IoU of the foreground over all images, or the mean IoU of K > 2 classes; 0..1.
+        boundary_f: Mean boundary F of two classes; None of more.
+    """
+
+    iou: float
+    boundary_f: float | None
+
+    def drop_to(self, other: TaskScore) -> float:
+        """Return the largest of how far the other's figures lie below these."""
+        drops = [self.iou - other.iou]
+        if self.boundary_f is not None and other.boundary_f is not None:
+            drops.append(self.boundary_f - other.boundary_f)
+        return max(drops)
+
+
+class TaskJudge:
+    """Scores graphs of one network on the same images.
+
+    Args:
+        manifest: The network's.
+        samples: Images with or without labels; their inputs are kept in memory.
+        reference: The float32 graph.
+        threads: Of ONNX Runtime; 0 takes one per core.
+
+    Attributes:
+        reference: Score of the float32 graph.
+        against: What it is judged against, in words.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        samples: Iterable[Sample],
+        reference: onnx.ModelProto,
+        *,
+        threads: int = 0,
+    ) -> None:
+        self._manifest, self._threads = manifest, threads
+        self._feeds: list[dict[str, Array]] = []
+        labels: list[npt.NDArray[np.uint8] | None] = []
+        for sample in samples:
+            self._feeds.append(sample.arrays)
+            labels.append(sample.label)
+        self.outputs = self.run(reference)
+        labelled = [label is not None for label in labels]
+        self.against = "labels" if all(labelled) else "the masks of float32"
+        if not all(labelled):
+            labels = [self._mask(output) for output in self.outputs]
+        self._labels: Sequence[npt.NDArray[np.uint8]] = [x for x in labels if x is not None]
+        self.reference = self._score(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def score(self, model: onnx.ModelProto) -> TaskScore:
+        """Run a graph on all images and return its score."""
+        return self._score(self.run(model))
+
+    def run(self, model: onnx.ModelProto) -> list[Array]:
+        """Return the output of a graph on every image: (1, 1, H, W) or (1, K, H, W) float32.
+
+        Raises:
+            DifferSegError: ONNX Runtime cannot run it.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            return [session.run(None, feed)[0].astype(np.float32) for feed in self._feeds]
+        except Exception as error:  # its exceptions share no base but Exception
+            text = " ".join(str(error).split())
+            raise DifferSegError(f"onnxruntime: {text:.300}") from None
+
+    def _mask(self, output: Array) -> npt.NDArray[np.uint8]:
+        if output.shape[1] == 1:
+            found: npt.NDArray[np.uint8] = (output[0, 0] >= self._manifest.threshold).astype(
+                np.uint8
+            )
+            return found
+        return most_probable(output[0], output.shape[2:])
+
+    def _score(self, outputs: Sequence[Array]) -> TaskScore:
+        scorer = open_scorer(self._manifest.classes, self._manifest.threshold)
+        for output, label in zip(outputs, self._labels, strict=True):
+            # NaN is no class; a graph that makes it shall lose every pixel that it spoils.
+            maps = np.nan_to_num(output[0], nan=0.0)
+            scorer.score(maps[0] if len(maps) == 1 else maps, label)
+        figures = scorer.compute()
+        boundary = figures.get("boundary_f")
+        return TaskScore(
+            float(figures[scorer.headline]), None if boundary is None else float(boundary)
+        )
