@@ -28,10 +28,10 @@ from polygraphy.backend.onnx import ModifyOutputs
 from polygraphy.backend.onnxrt import OnnxrtRunner
 from polygraphy.comparator import IterationResult
 from polygraphy.comparator.compare import BaseCompareFunc
-from polygraphy.logger import G_LOGGER
 
 from differseg.export.divergence_graph import LayerGraph, Part
 from differseg.export.divergence_match import Row, read_rows
+from differseg.export.parity_engine import quiet_polygraphy
 
 Values = dict[str, npt.NDArray[Any]]
 Infer = Callable[[Mapping[str, npt.NDArray[Any]]], Values]
@@ -167,17 +167,6 @@ def _beyond(values: npt.NDArray[Any], kind: npt.DTypeLike) -> bool:
     return bool(finite.size) and float(np.abs(finite).max()) > largest
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Polygraphy's log, and its advice on colours, off the standard output."""
-    colors, G_LOGGER.colors = G_LOGGER.colors, False
-    try:
-        with G_LOGGER.verbosity(G_LOGGER.CRITICAL + 1):
-            yield
-    finally:
-        G_LOGGER.colors = colors
-
-
 def _dtype(graph: LayerGraph, name: str) -> npt.DTypeLike:
     return helper.tensor_dtype_to_np_dtype(graph.inputs.get(name) or graph.types[name])
 
@@ -255,7 +244,7 @@ def sum_errors(
         wanted = [*(row.other for row in chunk), *(cuts[name] for name in alone.cuts)]
         sums = [{row.tensor: ErrorSum() for row in chunk} for _ in range(2)]
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_quiet())
+            stack.enter_context(quiet_polygraphy())
             from_other = stack.enter_context(other.opened(list(dict.fromkeys(wanted))))
             whole = stack.enter_context(layers.opened([row.tensor for row in chunk]))
             single = stack.enter_context(layers.running(alone))

@@ -66,7 +66,8 @@ def open_session(path: Path) -> EngineSession:
 
     runner = TrtRunner(EngineFromBytes(BytesFromPath(str(path))))
     try:
-        runner.activate()
+        with quiet_polygraphy():
+            runner.activate()
     except PolygraphyException as error:
         text = " ".join(str(error).split())[:200]
         raise ModelFileError(
@@ -74,6 +75,19 @@ def open_session(path: Path) -> EngineSession:
         ) from None
     session: EngineSession = runner
     return session
+
+
+@contextlib.contextmanager
+def quiet_polygraphy() -> Iterator[None]:
+    """Keep Polygraphy's log, and its advice on colours, off the standard output."""
+    from polygraphy.logger import G_LOGGER
+
+    colors, G_LOGGER.colors = G_LOGGER.colors, False
+    try:
+        with G_LOGGER.verbosity(G_LOGGER.CRITICAL + 1):
+            yield
+    finally:
+        G_LOGGER.colors = colors
 
 
 class EngineRunner:

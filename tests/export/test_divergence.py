@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,12 @@ from typed_graphs import (
     with_huge_factor,
 )
 
+import differseg.export
 from differseg.cli import main as cli
-from differseg.errors import InputError
+from differseg.errors import InputError, ModelFileError
 from differseg.export.divergence import compare_layers, divergence
 from differseg.export.divergence_result import Divergence
+from differseg.export.parity_data import load_samples
 from differseg.export.parity_runners import OnnxRunner, TorchRunner, module_side
 from differseg.models.deployment import DeploymentModule
 
@@ -216,6 +220,38 @@ def test_nodes_that_one_side_lacks_are_told(files: dict[str, Path], tmp_path: Pa
 def test_two_checkpoints_have_no_graph(checkpoint: Path) -> None:
     with pytest.raises(InputError, match=r"expected one \.onnx file"):
         divergence(checkpoint, checkpoint)
+
+
+def test_missing_polygraphy_is_named(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [n for n in sys.modules if n.startswith("polygraphy")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "differseg.export.divergence_run", raising=False)
+    monkeypatch.delattr(differseg.export, "divergence_run", raising=False)
+    monkeypatch.setitem(sys.modules, "polygraphy", None)
+    full = str(files["full"])
+    assert cli(["parity", full, full, "--limit", "1", "--layers"]) == 3
+    error = capsys.readouterr().err
+    assert error.startswith("error[E_MISSING]: parity: --layers needs the package 'polygraphy'")
+    assert error.count("\n") == 1
+
+
+def test_graph_whose_operators_nobody_has_is_one_line(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    def unknown(model: onnx.ModelProto) -> None:
+        next(n for n in model.graph.node if n.name == "second/Relu").domain = "nobody"
+        model.opset_import.add(domain="nobody", version=1)
+
+    sound = OnnxRunner(files["full"], threads=1)
+    broken = OnnxRunner(files["full"], threads=1)
+    broken.side = replace(
+        broken.side, source=str(changed(files["full"], tmp_path / "u.onnx", unknown))
+    )
+    with pytest.raises(ModelFileError, match="cannot run layer by layer") as caught:
+        compare_layers(sound, broken, load_samples(sound.inputs, None, 1))
+    assert "\n" not in str(caught.value)
 
 
 def test_command_names_the_node(
