@@ -313,9 +313,11 @@ def print_divergence(found: Divergence, console: Console) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     ranked = sorted(found.layers, key=lambda layer: -(layer.own_rms or 0.0))
-    shown = (found.suspects or tuple(ranked))[:_SHOWN]
+    nonzero = tuple(layer for layer in ranked if layer.own_rms)
+    shown = (found.suspects or nonzero)[:_SHOWN]
     title = "suspects, in the order of the graph" if found.suspects else "largest own errors"
-    say(f"[italic]layer by layer: {title}[/]")
+    if shown:
+        say(f"[italic]layer by layer: {title}[/]")
     for number, layer in enumerate(shown, start=1):
         own = ["-" if v is None else percent(v) for v in (layer.own_rms, layer.own_typical)]
         say(

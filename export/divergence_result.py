@@ -167,6 +167,8 @@ class Divergence:
                 f"first divergence: {first.describe()}, {own} {percent(value)} where what it reads "
                 f"has {percent(first.read_rms)}{lost}{others} ({compared})"
             )
+        if all(layer.rms == 0 for layer in self.layers):
+            return f"no node stands out: all tensors are equal ({compared})"
         if largest is None or largest.own_rms is None:
             return f"no node stands out ({compared})"
         return (

@@ -143,7 +143,7 @@ def _with_layers(
     worst = result.worst_first[0].stem
     found = compare_layers(first, second, [next(s for s in samples if s.stem == worst)])
     check = Check(
-        what="nodes with an own error",
+        what="nodes at fault",
         measured=len(found.suspects),
         relation="<=",
         limit=0,

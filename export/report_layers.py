@@ -68,12 +68,12 @@ def _said(text: str, *, escaped: bool = False) -> str:
 
 
 def _chart_text(found: Divergence) -> str:
+    suspect = '<span><i class="key suspect"></i>suspect</span>'
     return (
         '<p class="legend after"><span><i class="key total"></i>error with all that came before'
         '</span><span><i class="key own"></i>own error of a node</span>'
-        '<span><i class="key suspect"></i>suspect</span>'
-        '<span><i class="key dashes"></i>limit of an own error, '
-        f"{_shown(found.limits.rms)}</span></p>"
+        f'{suspect if found.suspects else ""}<span><i class="key dashes"></i>'
+        f"limit of an own error, {_shown(found.limits.rms)}</span></p>"
         '<p class="muted flat">Every compared tensor from the input (left) to the output (right); '
         "errors are relative, root mean square. The own error is that of the node alone, run on "
         "the values that the other side has for what it reads.</p>"

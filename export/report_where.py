@@ -167,7 +167,7 @@ def _distance_row(band: BoundaryBand) -> str:
         shown_number(band.rest_max_error),
     )
     cells = "".join(f'<td class="number">{figure}</td>' for figure in figures)
-    return f'<tr><th scope="row">within {band.distance_px} px</th>{cells}</tr>'
+    return f'<tr><th scope="row">≤\u202f{band.distance_px}\u202fpx</th>{cells}</tr>'
 
 
 def _reading(bands: tuple[BoundaryBand, ...]) -> str:

@@ -272,5 +272,5 @@ def test_command_names_the_node(
     assert document["spectrum"]["images"] == 2
     assert [band["distance_px"] for band in document["boundary"]] == [1, 2, 4, 8]
     assert "first divergence: second.conv/Conv" in out
-    check = next(c for c in document["checks"] if c["what"] == "nodes with an own error")
+    check = next(c for c in document["checks"] if c["what"] == "nodes at fault")
     assert (check["passed"], check["where"]) == (False, "first: second.conv/Conv")

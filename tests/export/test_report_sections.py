@@ -139,6 +139,15 @@ def test_no_suspect_is_said() -> None:
     assert "could not be compared" not in page.text
 
 
+def test_equal_tensors_are_said() -> None:
+    found = make_layers(layer("first/Conv", 0.0, 0.0))
+    assert found.summary() == "no node stands out: all tensors are equal (1 tensors compared)"
+    assert (
+        "All compared tensors are equal."
+        in Page(render(replace(with_maps(0.0), layers=found))).text
+    )
+
+
 def test_very_many_tensors_keep_the_page_small() -> None:
     many = [layer(f"stage.{i}.block/Conv_{i}", 1e-3 * (i % 7), 0.01) for i in range(3000)]
     text = render(replace(with_maps(0.1), layers=make_layers(*many)))
