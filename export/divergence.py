@@ -70,6 +70,7 @@ def divergence(
     limit: int = 1,
     limits: LayerLimits | None = None,
     chunk_bytes: int | None = None,
+    label_rule: str = "auto",
 ) -> Divergence:
     """Compare two forms of a network tensor by tensor.
 
@@ -82,6 +83,7 @@ def divergence(
         limits: From where on a node is a suspect; None goes by the precision of both.
         chunk_bytes: Bytes of tensors that are compared at once; more takes more memory, less takes
             more runs.
+        label_rule: How label values become classes, as for parity.
 
     Raises:
         InputError: Forms that cannot be compared, or data that cannot be used.
@@ -91,7 +93,9 @@ def divergence(
     first, second = open_pair(a, b)
     try:
         folder = None if data is None else Path(data)
-        samples = load_samples(first.inputs, folder, limit, classes=first.side.classes)
+        samples = load_samples(
+            first.inputs, folder, limit, label_rule=label_rule, classes=first.side.classes
+        )
         return compare_layers(first, second, samples, limits, chunk_bytes=chunk_bytes)
     finally:
         first.close()
