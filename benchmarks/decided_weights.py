@@ -85,6 +85,7 @@ def decided_network(
     foreground: float = FOREGROUND,
     gap: bool = True,
     seed: int = 0,
+    spread: float = LOGIT_STD,
 ) -> SegmentationModel:
     """Return a network with such weights.
 
@@ -95,6 +96,7 @@ def decided_network(
         foreground: See :class:`DecidedOptions`.
         gap: Likewise.
         seed: Of the random weights.
+        spread: Standard deviation of the logits.
     """
     torch.manual_seed(seed)
     model = create_model(name)
@@ -102,11 +104,17 @@ def decided_network(
     classes = model.spec.classes
     samples = load_samples(manifest.inputs, data, images, label_rule="none", classes=classes)
     raw = [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples]
-    decide(model, raw, foreground, gap)
+    decide(model, raw, foreground, gap, spread)
     return model
 
 
-def decide(model: SegmentationModel, batches: Batches, foreground: float, gap: bool) -> None:
+def decide(
+    model: SegmentationModel,
+    batches: Batches,
+    foreground: float,
+    gap: bool,
+    spread: float = LOGIT_STD,
+) -> None:
     """Set batch statistics, layer scales and the logits' convolution of ``model``, in place.
 
     Args:
@@ -114,35 +122,36 @@ def decide(model: SegmentationModel, batches: Batches, foreground: float, gap: b
         batches: Positional inputs of :class:`DeploymentModule`, one image each.
         foreground: See :class:`DecidedOptions`.
         gap: Likewise.
+        spread: Standard deviation of the logits.
 
     Raises:
         CheckFailedError: The logits are not what was asked for: they come from elsewhere.
     """
     enlarge_layer_scales(model)
     _measure_batch_statistics(model, batches)
-    wanted, nearby = 0.0, _NEARBY if gap else 0.0
-    placed = False
+    wanted, placed = 0.0, False
+    find = partial(_threshold, nearby=_NEARBY if gap else 0.0)
     for _ in range(_STEPS):
         names: list[str] = []
         values = _logits(model, batches, names)
-        spread = values.std(1)
-        even = 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD
+        found = values.std(1)
+        even = 0.9 * spread < float(found.mean()) < 1.1 * spread
         if even and placed and _distance(values) >= _KEPT * wanted:
             return
-        shift, gain = torch.zeros_like(spread), torch.ones_like(spread)
-        if even and placed:  # what looks at the logits has moved them
-            nearby /= 4
+        shift, gain = torch.zeros_like(found), torch.ones_like(found)
+        if even and placed:  # what looks at the logits has moved them, a little
+            offset = _offsets(values, partial(_nearest_gap, half=wanted))
         else:
-            shift, gain = -values.median(1).values, LOGIT_STD / spread
+            shift, gain = -values.median(1).values, spread / found
             values = (values + shift[:, None]) * gain[:, None]
-        offset = _offsets(values, None if even and placed else foreground, nearby)
-        placed = True
-        wanted = _distance(values + offset[:, None]) if gap else 0.0
+            offset = _offsets(values, find, foreground)
+            wanted = _distance(values + offset[:, None]) if gap else 0.0
+            placed = True
         _rescale(model, names[-1], gain, shift, offset)
         _measure_batch_statistics(model, batches)  # of what follows and looks at the logits
     raise CheckFailedError(
         f"{model.spec.name}: after {_STEPS} steps at {names[-1]} the logits have a standard "
-        f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}, and come as near as "
+        f"deviation of {float(found.mean()):.2f}, expected {spread}, and come as near as "
         f"{_distance(values):.1e} to a threshold, expected {wanted:.1e}; they come from elsewhere"
     )
 
@@ -163,26 +172,33 @@ def _distance(values: Tensor) -> float:
     return min(float(margins.abs().min()) for margins in _margins(values))
 
 
-def _offsets(values: Tensor, foreground: float | None, nearby: float) -> Tensor:
-    """Return what to add to the logits (K, pixels) so that each class has its share; (K,).
+def _offsets(
+    values: Tensor, find: Callable[[Tensor, float], Tensor], foreground: float = FOREGROUND
+) -> Tensor:
+    """Return what to add to the logits (K, pixels); (K,).
 
     Args:
         values: The logits.
-        foreground: Share of all classes but the first; None leaves each class the share it has.
-        nearby: See :func:`_threshold`.
+        find: From the margins of a class, and the share that it shall have, to its threshold.
+        foreground: Share of all classes but the first.
     """
     values = values.clone()
     first = 0 if len(values) == 1 else 1
+    share = foreground / (len(values) - first)
     offset = torch.zeros(len(values))
     # A margin is read when it is asked for: by then the classes before it have been moved.
     for number, margins in enumerate(_margins(values), start=first):
-        if foreground is None:
-            share = float((margins > 0).double().mean())
-        else:
-            share = foreground / (len(values) - first)
-        offset[number] = -_threshold(margins, share, nearby)
+        offset[number] = -find(margins, share)
         values[number] += offset[number]
     return offset
+
+
+def _nearest_gap(margins: Tensor, share: float, half: float) -> Tensor:
+    """Return the middle of the gap nearest to 0 that leaves so much on both sides."""
+    ordered = margins.double().sort().values
+    middles = (ordered[1:] + ordered[:-1]) / 2
+    wide = middles[ordered.diff() >= 2 * _KEPT * half]
+    return wide[wide.abs().argmin()].to(margins.dtype)
 
 
 def _threshold(margins: Tensor, share: float, nearby: float) -> Tensor:

@@ -125,7 +125,7 @@ def _constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
         return graph.initializers[name]
     tensor = ir.tensor(array, name=name)
     value = ir.Value(
-        name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
     )
     graph.register_initializer(value)
     return value

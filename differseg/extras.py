@@ -13,7 +13,7 @@ from differseg.errors import MissingComponentError
 EXTRAS = {
     "torch": "export", "onnx": "export", "onnx_ir": "export", "onnxscript": "export",
     "google": "export", "pywt": "export", "safetensors": "export", "cv2": "runtime",
-    "onnxruntime": "runtime", "timm": "timm", "torchvision": "timm",
+    "onnxruntime": "runtime", "timm": "timm", "torchvision": "timm", "polygraphy": "layers",
 }  # fmt: skip
 """Imported name -> extra of differseg that installs it."""
 
@@ -31,10 +31,11 @@ def naming_the_extra(user: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        package = (error.name or "").partition(".")[0]
+        extra = EXTRAS.get(package)
         if extra is None:
             raise
         raise MissingComponentError(
-            f"{user} needs the package '{error.name}', which is not installed; "
+            f"{user} needs the package '{package}', which is not installed; "
             f"install it with: pip install 'differseg[{extra}]'"
         ) from None

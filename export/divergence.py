@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from differseg.errors import InputError, MissingComponentError, ModelFileError
+from differseg.errors import InputError, ModelFileError
 from differseg.export.divergence_result import (
     Divergence,
     LayerError,
@@ -35,6 +35,7 @@ from differseg.export.divergence_result import (
 from differseg.export.parity_data import Sample, load_samples
 from differseg.export.parity_engine import EngineLayers, EngineRunner
 from differseg.export.parity_runners import OnnxRunner, Runner, TorchRunner, open_pair
+from differseg.extras import naming_the_extra
 
 if TYPE_CHECKING:
     from differseg.export.divergence_graph import LayerGraph
@@ -135,15 +136,8 @@ def compare_layers(
 
 def _tools() -> Any:
     """Return the module that runs, which needs Polygraphy."""
-    try:
+    with naming_the_extra("parity: --layers"):
         from differseg.export import divergence_run
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "polygraphy":
-            raise
-        raise MissingComponentError(
-            "parity: --layers needs the package 'polygraphy', which is not installed; install it "
-            "with: pip install polygraphy"
-        ) from None
     return divergence_run
 
 

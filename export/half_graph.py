@@ -72,11 +72,11 @@ def to_half(
             continue
         count += half
         wanted = _HALF if half else _FLOAT
-        for index, value in enumerate(node.inputs):
-            if value is None or not _is_float(value):
+        for index, operand in enumerate(node.inputs):
+            if operand is None or not _is_float(operand):
                 continue
             fixed = index in _FLOAT_ONLY.get(node.op_type, ())
-            node.replace_input_with(index, casts.typed(value, _FLOAT if fixed else wanted, node))
+            node.replace_input_with(index, casts.typed(operand, _FLOAT if fixed else wanted, node))
         for value in node.outputs:
             if _is_float(value):
                 value.type = ir.TensorType(wanted)

@@ -67,9 +67,10 @@ def _axes(graph: ir.Graph, node: ir.Node) -> None:
     if attribute is None:
         return
     name = f"{node.name}.axes"
-    tensor = ir.tensor(np.asarray(attribute.as_ints(), np.int64), name=name)
+    array = np.asarray(attribute.as_ints(), np.int64)
+    tensor = ir.tensor(array, name=name)
     value = ir.Value(
-        name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor
     )
     graph.register_initializer(value)
     node.resize_inputs(2)

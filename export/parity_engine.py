@@ -50,7 +50,7 @@ def check_engine_support(form: str | Path) -> None:
             raise MissingComponentError(
                 f"parity: {form}: TensorRT engines cannot be compared without the Python package "
                 f"'{name}', which is not installed; compare on the device (JetPack brings "
-                "'tensorrt'; pip install polygraphy), or give the .onnx file that it was built from"
+                "'tensorrt'; pip install 'differseg[layers]'), or give the .onnx file that it is of"
             )
 
 
