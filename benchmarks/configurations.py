@@ -173,9 +173,8 @@ def run(options: ConfigurationsOptions, console: Console) -> dict[str, Any]:
                 rows.pop(info.name, None)
                 for spread in _SPREADS[: 1 if info.shipped_weights else None]:
                     try:
-                        row = export_row(
-                            info, options.data, min(options.images, images_of(info)), path, spread
-                        )
+                        count = min(options.images, images_of(info))
+                        row = export_row(info, options.data, count, path, spread)
                     except CheckFailedError as error:
                         console.print(f"[red]{info.name}[/]: {escape(str(error))}", highlight=False)
                     else:

@@ -49,6 +49,7 @@ _NEAR_ZERO = 0.02
 _STEPS = 10  # one, where what follows the convolution does not look at the logits
 _KEPT = 0.25  # of a gap that what follows the convolution leaves
 _SCALES = ("layer_scale", "gamma", "grn.weight")
+_BRANCH_NORM = ".bn3.weight"
 Batches = Sequence[tuple[Tensor, ...]]
 
 
@@ -232,10 +233,15 @@ def _rescale(
 
 
 def enlarge_layer_scales(model: nn.Module) -> None:
-    """Set every layer scale that starts near zero to ``LAYER_SCALE``, in place."""
+    """Set every layer scale that starts near zero to ``LAYER_SCALE``, in place.
+
+    So too what the last normalisation of a ResNet's branch multiplies by.  Training starts it at 0
+    (Goyal et al., arXiv 1706.02677); at 1 a random ResNet turns rounding into another picture.
+    """
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if any(part in name for part in _SCALES) and value.abs().max() <= _NEAR_ZERO:
+            starts = any(part in name for part in _SCALES) and value.abs().max() <= _NEAR_ZERO
+            if starts or name.endswith(_BRANCH_NORM):
                 value.fill_(LAYER_SCALE)
 
 
