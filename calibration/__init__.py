@@ -1,1 +1,1 @@
-"""INT8 calibration: calibration sets, Q/DQ placement and the mixed-precision search."""
+"""INT8: calibration sets and their audit, Q/DQ placement, scales, and the search of what stays."""

@@ -1,164 +1,266 @@
-"""One quantisation: audit, placement, scales, the typed file, and what it costs in task terms."""
+"""One quantisation from a float32 file to a checked int8 one: the work behind the verb."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import onnx
-import onnx_ir as ir
-import onnx_ir.passes.common as common
 
-from differseg.calibration.placement import Placement, place
-from differseg.calibration.qdq import Form, write_qdq
-from differseg.calibration.scales import Method, tensor_scales
-from differseg.errors import InputError
-from differseg.export.half_graph import to_half
-from differseg.export.half_islands import find_islands
-from differseg.export.modelfile import manifest_of
-from differseg.export.opset_up import raise_opset
-from differseg.export.precision import HalfReport, check_untyped, set_manifest
-from differseg.export.targets import Target
-from differseg.export.tensor_ranges import TensorRange, tensor_ranges
-from differseg.export.tensor_values import Feed
+from differseg.calibration.audit_run import audit
+from differseg.calibration.calibrated import Calibrated, Family, family_of
+from differseg.calibration.dataset import CalibrationSet
+from differseg.calibration.quantize import QuantizeOptions
+from differseg.calibration.search import SearchResult, search
+from differseg.calibration.task_score import TaskJudge, TaskScore
+from differseg.errors import CheckFailedError, InputError
+from differseg.export import rtx
+from differseg.export.check import CheckReport, check
+from differseg.export.half_simulation import simulated
+from differseg.export.modelfile import manifest_of, read_model, serialize, written_whole
+from differseg.export.precision import set_manifest
+from differseg.export.targets import Target, find_target
+from differseg.file_hash import sha256_of
 from differseg.manifest import Decision, Manifest
 
-TYPED_SINCE = (10, 0)
-"""The first TensorRT that reads opset 19, and with it float16 scales."""
+Announce = Callable[[str, "float | None", str], None]
+"""Told when a step begins (seconds is None) and when it is done, with what came out of it."""
 
 
 @dataclass(frozen=True)
-class Family:
-    """How int8 is spelled for a target.
+class QuantizeReport:
+    """What a quantisation wrote and found.
 
     Attributes:
-        half: What is not int8 is float16, in opset 19; else float32 in opset 17.
-        form: Spelling of weights and scales.
-        reason: Why.
+        path: The file, with ``size_bytes`` and ``sha256``.
+        reference: Score of the float32 file.
+        score: Score of this one, rounding included.
+        plain: Score with all that may be in int8; equal to ``score`` where nothing was searched.
+        against: What it was judged by.
+        images: On how many images.
+        kernels: Nodes in int8, of ``candidates`` that may be.
+        share: Of the work of the candidates that is in int8; 0..1.
+        evaluations: Graphs that were run on the images.
+        check: What the target says.
+        warnings: What the user should know.
+        seconds: Duration of each step.
     """
 
-    half: bool
-    form: Form
-    reason: str
-
-
-def family_of(target: Target, *, reduce_range: bool = False) -> Family:
-    """Return how int8 is spelled for a target."""
-    if target.engine == "onnxruntime":
-        form = Form(reduce_range=reduce_range)
-        return Family(False, form, "processors compute what is not int8 in float32")
-    if target.version < TYPED_SINCE:
-        form = Form(weights_as_codes=False, reduce_range=reduce_range)
-        return Family(False, form, "TensorRT 8 reads float32 scales and weights, in opset 17")
-    form = Form(reduce_range=reduce_range, half_scales=True)
-    return Family(True, form, "typed float16 around int8, float16 scales need opset 19")
-
-
-@dataclass
-class Calibrated:
-    """A float32 model with all that writing int8 forms of it needs; measured once.
-
-    Attributes:
-        model: The float32 model.
-        manifest: Its manifest.
-        placement: All that may be quantised.
-        scales: Scale of every tensor of the placement.
-        ranges: What every tensor holds, for float16.
-        images: Number of calibration images.
-        method: How scales were found.
-    """
-
-    model: onnx.ModelProto
-    manifest: Manifest
-    placement: Placement
-    scales: dict[str, float]
-    ranges: dict[str, TensorRange]
+    path: Path
+    size_bytes: int
+    sha256: str
+    reference: TaskScore
+    score: TaskScore
+    plain: TaskScore
+    against: str
     images: int
-    method: Method
+    kernels: int
+    candidates: int
+    share: float
+    evaluations: int
+    check: CheckReport
+    warnings: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls, model: onnx.ModelProto, feeds: Iterable[Feed], count: int, *, method: Method
-    ) -> Calibrated:
-        """Measure a model on images.
-
-        Raises:
-            InputError: It has no manifest, or is typed or quantised already.
-            CheckFailedError: A tensor has no usable range.
-        """
-        check_untyped(model)
-        manifest = manifest_of(model)
-        if manifest is None:
-            raise InputError(
-                "quantize: the file has no manifest; export it with 'differseg export'"
+    def to_plain(self) -> dict[str, Any]:
+        """Return the report as JSON values; of the nodes only those that a target objects to."""
+        checked = self.check.to_plain()
+        checked["nodes"] = [verdict for verdict in checked["nodes"] if verdict["level"] != "yes"]
+        figures = {
+            name: getattr(self, name)
+            for name in (
+                "size_bytes", "sha256", "against", "images", "kernels", "candidates", "share",
+                "evaluations", "seconds",
             )
-        graph = graph_of(model)
-        placement = place(graph)
-        if not placement.kernels:
-            raise InputError("quantize: the graph has no convolution or product to quantise")
-        groups = grouped(placement)
-        scales = tensor_scales(model, groups, feeds, method=method)
-        return cls(model, manifest, placement, scales, tensor_ranges(model, feeds), count, method)
+        }  # fmt: skip
+        scores = {name: asdict(getattr(self, name)) for name in ("reference", "score", "plain")}
+        drop = self.reference.drop_to(self.score)
+        return {
+            "path": str(self.path), **figures, **scores, "drop": drop, "check": checked,
+            "warnings": list(self.warnings),
+        }  # fmt: skip
 
-    def write(self, family: Family, without: frozenset[str] = frozenset()) -> onnx.ModelProto:
-        """Return an int8 form of the model with its manifest.
 
-        Args:
-            family: How it is spelled.
-            without: Nodes that are not quantised.
-        """
-        model = graph_of(self.model)
-        placement = place(model, without)
-        nodes = len(model.graph)
-        islands = find_islands(model, self.ranges) if family.half else {}
-        write_qdq(model, placement, self.scales, family.form)
-        decisions = self._decisions(placement, family)
-        if family.half:
-            raise_opset(model)
-            count = len(model.graph)
-            half_nodes = to_half(model, islands)
-            report = HalfReport(nodes, half_nodes, len(model.graph) - count, islands, self.images)
-            decisions += report.decisions()
-        result = ir.to_proto(model)
-        manifest = replace(
-            self.manifest,
-            precision="int8",
-            opset=model.opset_imports[""],
-            decisions=(*self.manifest.decisions, *decisions),
-            parity=None,
+class _Steps:
+    """Times the steps and tells about each."""
+
+    def __init__(self, announce: Announce) -> None:
+        self.seconds: dict[str, float] = {}
+        self.announce = announce
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[list[str]]:
+        said: list[str] = []
+        self.announce(name, None, "")
+        start_s = time.perf_counter()
+        yield said
+        self.seconds[name] = round(time.perf_counter() - start_s, 3)
+        self.announce(name, self.seconds[name], ", ".join(said))
+
+
+def run_quantize(
+    options: QuantizeOptions, announce: Announce = lambda name, seconds, words: None
+) -> QuantizeReport:
+    """Quantise a file; it appears whole and good, or not at all.
+
+    Args:
+        options: What the command line takes.
+        announce: Told about every step.
+
+    Raises:
+        InputError: Options, a file or images that cannot be used.
+        CheckFailedError: Images that are none, a tensor without a range, masks that fall by more
+            than ``max_drop``, or a target that refuses the file.
+    """
+    steps, target = _Steps(announce), find_target(options.target)
+    family = family_of(target, reduce_range=options.reduce_range)
+    model = read_model(options.file)
+    manifest = manifest_of(model)
+    if manifest is None:
+        raise InputError(
+            f"quantize: {options.file} has no manifest; export it with 'differseg export'"
         )
-        set_manifest(result, manifest)
-        return result
+    with written_whole(options.out, keep_failed=options.keep_failed) as part:
+        with steps("audit") as said:
+            audited = audit(options.data, manifest.inputs, options.images)
+            audited.require_passed()
+            said.append(f"{audited.images} images, {len(audited.findings)} finding(s)")
+        images = CalibrationSet.open(
+            options.data, manifest.inputs, options.images,
+            label_rule=options.label_rule, classes=manifest.classes,
+        )  # fmt: skip
+        with steps("calibrate") as said:
+            calibrated = Calibrated.of(model, images, len(images), method=options.method)
+            said.append(f"{len(calibrated.scales)} scales, method {options.method}")
+        with steps("float32") as said:
+            judge = TaskJudge(manifest, images.samples(), model)
+            said.append(f"IoU {judge.reference.iou:.4f} by {judge.against}")
+        with steps("int8") as said:
+            found = _choose(
+                calibrated, judge, family, options,
+                lambda done, total, words: announce(
+                    f"int8: {done} of {total} graphs, {words}", None, ""
+                ),
+            )  # fmt: skip
+            said.append(f"drop {judge.reference.drop_to(found.score):.4f}")
+            said.append(f"{100 * found.share:.1f} % of the work, {found.evaluations} evaluations")
+        _require(judge, found, options)
+        result = calibrated.write(family, found.without)
+        set_manifest(result, _recorded(result, found, judge, images, options))
+        part.write_bytes(serialize(result))
+        with steps("check") as said:
+            report, skipped = _check(part, target, options)
+            said.append(f"{options.target} {'accepts' if report.passed else 'refuses'} the file")
+        if not report.passed:
+            raise CheckFailedError(_refusal(options, "; ".join(report.reasons()[:3])))
+        return QuantizeReport(
+            path=options.out,
+            size_bytes=part.stat().st_size,
+            sha256=sha256_of(part),
+            reference=judge.reference,
+            score=found.score,
+            plain=found.plain,
+            against=judge.against,
+            images=len(judge),
+            kernels=len(calibrated.placement.kernels) - len(found.without),
+            candidates=len(calibrated.placement.kernels),
+            share=found.share,
+            evaluations=found.evaluations,
+            check=report,
+            warnings=(*(f.what for f in audited.findings if f.level == "warning"), *skipped),
+            seconds=steps.seconds,
+        )
 
-    def _decisions(self, placement: Placement, family: Family) -> list[Decision]:
-        macs = sum(kernel.macs for kernel in self.placement.kernels.values())
-        used = sum(kernel.macs for kernel in placement.kernels.values())
-        share = 100 * used / max(1, macs)
-        reasons: dict[str, list[str]] = {}
-        for name, reason in placement.excluded.items():
-            reasons.setdefault(reason, []).append(name)
-        return [
-            Decision(
-                "int8",
-                f"{len(placement.kernels)} nodes, {share:.1f} % of the work that may be int8",
-                f"calibrated on {self.images} image(s) by the method {self.method}; "
-                f"{family.reason}",
-            ),
-            *(Decision(", ".join(names), "not int8", reason) for reason, names in reasons.items()),
-        ]
+
+def _choose(
+    calibrated: Calibrated,
+    judge: TaskJudge,
+    family: Family,
+    options: QuantizeOptions,
+    progress: Callable[[int, int, str], None],
+) -> SearchResult:
+    def score(without: frozenset[str]) -> TaskScore:
+        return judge.score(runnable(calibrated.write(family, without), family))
+
+    return search(
+        calibrated.placement,
+        score,
+        judge.reference,
+        max_drop=options.max_drop,
+        seed=options.seed,
+        only_all=not options.search,
+        log=options.out.with_suffix(".search.jsonl"),
+        key=_key(options, calibrated),
+        progress=progress,
+    )
 
 
-def graph_of(model: onnx.ModelProto) -> ir.Model:
-    """Return a copy to change, with shapes and without metadata."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    del bare.metadata_props[:]
-    copy = ir.from_proto(bare)
-    common.ShapeInferencePass()(copy)
-    return copy
+def _key(options: QuantizeOptions, calibrated: Calibrated) -> str:
+    """Return what an evaluation depends on; a log of other evaluations is not taken up."""
+    scales = sorted(calibrated.scales.items())
+    fixed = (sha256_of(options.file), options.target, options.reduce_range, options.label_rule)
+    return repr((fixed, scales, options.images))
 
 
-def grouped(placement: Placement) -> list[tuple[str, ...]]:
-    """Return every quantised tensor, those that share a scale together."""
-    joined = {name for group in placement.shared for name in group}
-    return [*placement.shared, *((name,) for name in placement.edges if name not in joined)]
+def runnable(model: onnx.ModelProto, family: Family) -> onnx.ModelProto:
+    """Return what ONNX Runtime shall run to see the rounding of a form."""
+    return simulated(model) if family.half else model
+
+
+def _require(judge: TaskJudge, found: SearchResult, options: QuantizeOptions) -> None:
+    drop = judge.reference.drop_to(found.score)
+    if drop <= options.max_drop and not found.share:
+        raise CheckFailedError(
+            _refusal(
+                options,
+                f"no part of the network can be int8 within --max-drop {options.max_drop:g}; use "
+                "float16 ('differseg export --precision fp16')",
+            )
+        )
+    if drop <= options.max_drop:
+        return
+    advice = "a larger --max-drop" if options.search else "--search, or a larger --max-drop"
+    raise CheckFailedError(
+        _refusal(
+            options,
+            f"IoU or boundary F falls by {drop:.4f}, more than --max-drop {options.max_drop:g}; "
+            f"try {advice}, more --images, or another --method",
+        )
+    )
+
+
+def _recorded(
+    model: onnx.ModelProto,
+    found: SearchResult,
+    judge: TaskJudge,
+    images: CalibrationSet,
+    options: QuantizeOptions,
+) -> Manifest:
+    manifest = manifest_of(model)
+    assert manifest is not None
+    drop = judge.reference.drop_to(found.score)
+    chosen = Decision(
+        "int8 search" if options.search else "int8 check",
+        f"IoU {found.score.iou:.4f}, float32 {judge.reference.iou:.4f}",
+        f"largest drop {drop:.4f} of at most {options.max_drop:g}, by {judge.against} on "
+        f"{len(judge)} images ({images.fingerprint[:16]}), {found.evaluations} evaluations",
+    )
+    return replace(manifest, decisions=(*manifest.decisions, chosen))
+
+
+def _check(part: Path, target: Target, options: QuantizeOptions) -> tuple[CheckReport, list[str]]:
+    wanted = options.real and target.engine == "tensorrt"
+    real = wanted and rtx.is_available()
+    report = check(part, options.target, real)
+    missing = f"NVIDIA's parser and builder did not run: install them with: {rtx.INSTALL_HINT}"
+    return report, [missing] if wanted and not real else []
+
+
+def _refusal(options: QuantizeOptions, why: str) -> str:
+    if options.keep_failed:
+        return f"{options.out}: {why}; the file was kept to be looked at"
+    return f"{options.out}: not written: {why}"

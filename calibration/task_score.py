@@ -29,10 +29,12 @@ class TaskScore:
     Attributes:
         iou: IoU of the foreground over all images, or the mean IoU of K > 2 classes; 0..1.
         boundary_f: Mean boundary F of two classes; None of more.
+        error: Mean square of how far the probabilities lie from those of the float32 graph.
     """
 
     iou: float
     boundary_f: float | None
+    error: float = 0.0
 
     def drop_to(self, other: TaskScore) -> float:
         """Return the largest of how far the other's figures lie below these."""
@@ -120,6 +122,12 @@ class TaskJudge:
             scorer.score(maps[0] if len(maps) == 1 else maps, label)
         figures = scorer.compute()
         boundary = figures.get("boundary_f")
+        squares = [
+            float(np.mean(np.square(np.nan_to_num(output, nan=1.0) - exact)))
+            for output, exact in zip(outputs, self.outputs, strict=True)
+        ]
         return TaskScore(
-            float(figures[scorer.headline]), None if boundary is None else float(boundary)
+            float(figures[scorer.headline]),
+            None if boundary is None else float(boundary),
+            float(np.mean(squares)),
         )

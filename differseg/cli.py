@@ -18,6 +18,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "convert": ("differseg.convert", "turn a checkpoint of a network's authors into one of ours"),
     "export": ("differseg.export.to_onnx", "write a self-describing ONNX file and check it"),
     "audit": ("differseg.calibration.audit", "say whether images are fit to calibrate INT8 on"),
+    "quantize": (
+        "differseg.calibration.quantize",
+        "write an ONNX file as INT8 and judge its masks",
+    ),
     "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),

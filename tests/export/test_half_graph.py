@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from precision_graphs import FLOAT, HALF, model_of, node, run, tiny_network
+from small_graphs import FLOAT, HALF, model_of, node, run, tiny_network
 
 from differseg.errors import InputError
 from differseg.export.half_graph import to_half

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from precision_graphs import model_of, node, tiny_network
+from small_graphs import model_of, node, tiny_network
 
 from differseg.export.half_islands import find_islands
 from differseg.export.tensor_ranges import TensorRange, tensor_ranges

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
-from precision_graphs import FLOAT, model_of, node, run, tiny_network
+from small_graphs import FLOAT, model_of, node, run, tiny_network
 
 from differseg.export.half_graph import to_half
 from differseg.export.half_simulation import simulated

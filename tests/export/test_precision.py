@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from precision_graphs import HALF, tiny_network
+from small_graphs import HALF, tiny_network
 
 from differseg.errors import InputError
 from differseg.export import check
