@@ -58,6 +58,8 @@ class QuantizeOptions:
     """Weights of 7 bits, for x86 processors without VNNI, whose sums of 8 bits overflow."""
     real: bool = True
     """Run NVIDIA's parser and builder where they are installed, for TensorRT."""
+    report: Path | None = option(None, metavar="FILE")
+    """Write an HTML page: what was tried, what every part costs; one file."""
     keep_failed: bool = False
     """Leave the file even when a check fails."""
     json: bool = False
@@ -72,6 +74,10 @@ class QuantizeOptions:
             raise InputError(f"quantize: --max-drop: expected 0..1, got {self.max_drop}")
         if self.out.suffix.lower() != ".onnx":
             raise InputError(f"quantize: --out: expected a file that ends in .onnx: {self.out}")
+        if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):
+            raise InputError(
+                f"quantize: --report: expected a file that ends in .html: {self.report}"
+            )
         if self.out.exists() and self.file.exists() and self.out.samefile(self.file):
             raise InputError(
                 f"quantize: --out: {self.out} is the file to quantise, which would be overwritten"

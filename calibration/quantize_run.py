@@ -15,6 +15,7 @@ from differseg.calibration.audit_run import audit
 from differseg.calibration.calibrated import Calibrated, Family, family_of
 from differseg.calibration.dataset import CalibrationSet
 from differseg.calibration.quantize import QuantizeOptions
+from differseg.calibration.quantize_page import write_page
 from differseg.calibration.search import SearchResult, search
 from differseg.calibration.task_score import TaskJudge, TaskScore
 from differseg.errors import CheckFailedError, InputError
@@ -157,7 +158,7 @@ def run_quantize(
             said.append(f"{options.target} {'accepts' if report.passed else 'refuses'} the file")
         if not report.passed:
             raise CheckFailedError(_refusal(options, "; ".join(report.reasons()[:3])))
-        return QuantizeReport(
+        done = QuantizeReport(
             path=options.out,
             size_bytes=part.stat().st_size,
             sha256=sha256_of(part),
@@ -174,6 +175,9 @@ def run_quantize(
             warnings=(*(f.what for f in audited.findings if f.level == "warning"), *skipped),
             seconds=steps.seconds,
         )
+        if options.report is not None:
+            write_page(done, found, options.max_drop, options.report)
+        return done
 
 
 def _choose(

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,20 @@ class Part:
         name: Path of their module.
         nodes: Their names.
         macs: Their work.
-        drop: How far the score falls where they alone are quantised.
-        error: Mean square of what that does to the probabilities.
+        alone: Score where they alone are quantised; None before that is known.
+        drop: How far it lies below float32's.
     """
 
     name: str
     nodes: tuple[str, ...]
     macs: int
+    alone: TaskScore | None = None
     drop: float = 0.0
-    error: float = 0.0
+
+    @property
+    def error_per_work(self) -> float:
+        """What the part alone does to the probabilities, for the work that it saves."""
+        return (self.alone.error if self.alone else 0.0) / max(1, self.macs)
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def search(
     draw = np.random.default_rng(seed)
     order = sorted(
         (part for part in parts if run.fits_alone(part)),
-        key=lambda part: (part.error / max(1, part.macs), draw.random()),
+        key=lambda part: (part.error_per_work, draw.random()),
     )
     count = run.longest(order)
     chosen = order[:count]
@@ -194,7 +199,7 @@ class _Run:
         for part in parts:
             score = self.evaluate(self.without([part]))
             drop = self._reference.drop_to(score)
-            found.append(Part(part.name, part.nodes, part.macs, drop, score.error))
+            found.append(replace(part, alone=score, drop=drop))
         return found
 
     def longest(self, order: Sequence[Part]) -> int:
@@ -246,7 +251,8 @@ class _Log:
                 try:
                     entry = json.loads(line)
                     if entry["key"] == self._key:
-                        self._found[entry["without"]] = TaskScore(**entry["score"])
+                        score = {**entry["score"], "bands": tuple(entry["score"]["bands"])}
+                        self._found[entry["without"]] = TaskScore(**score)
                 except (ValueError, KeyError, TypeError):
                     continue  # a line that a kill cut off
 

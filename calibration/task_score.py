@@ -15,11 +15,15 @@ import onnx
 import onnxruntime
 
 from differseg.errors import DifferSegError
+from differseg.export.error_spectrum import SpectrumSum
 from differseg.export.parity_data import Sample
 from differseg.export.tensor_values import Array
 from differseg.manifest import Manifest
 from differseg.runtime.decision import most_probable
 from differseg.scoring import open_scorer
+
+_SPECTRA = 8
+"""Images whose error has a spectrum: it takes longer than the other figures."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,14 @@ class TaskScore:
         iou: IoU of the foreground over all images, or the mean IoU of K > 2 classes; 0..1.
         boundary_f: Mean boundary F of two classes; None of more.
         error: Mean square of how far the probabilities lie from those of the float32 graph.
+        bands: The same for each band of spatial frequency, see
+            :mod:`differseg.export.error_spectrum`, of the first images.
     """
 
     iou: float
     boundary_f: float | None
     error: float = 0.0
+    bands: tuple[float, ...] = ()
 
     def drop_to(self, other: TaskScore) -> float:
         """Return the largest of how far the other's figures lie below these."""
@@ -130,4 +137,12 @@ class TaskJudge:
             float(figures[scorer.headline]),
             None if boundary is None else float(boundary),
             float(np.mean(squares)),
+            self._bands(outputs),
         )
+
+    def _bands(self, outputs: Sequence[Array]) -> tuple[float, ...]:
+        spectrum = SpectrumSum()
+        for output, exact in zip(outputs[:_SPECTRA], self.outputs, strict=False):
+            spectrum.add(exact[0], output[0])
+        found = spectrum.result()
+        return () if found is None else tuple(band.error_power for band in found.bands)

@@ -59,6 +59,9 @@ class CheckOptions:
     """With --real: the shape of a dynamic input, or the numbers of an input that a shape is made
     of, as of trtexec (may be repeated). By default a free first axis is 1 to 4, any other 256 to
     512."""
+    data: Path | None = option(None, metavar="DIR")
+    """Also run the file on images and name every tensor that float16 does not hold: the float16
+    tensors of a typed file, all of a float32 file as if it were to become float16."""
     json: bool = False
     """Print the whole report as one JSON document on the last line."""
 
@@ -126,6 +129,7 @@ def check(
     real: bool = False,
     plugins: Sequence[Path | str] = (),
     shapes: Shapes | None = None,
+    data: Path | str | None = None,
 ) -> CheckReport:
     """Hold an ONNX file against a target.
 
@@ -136,10 +140,11 @@ def check(
         plugins: TensorRT plugin libraries that these load first; they run on this machine.
         shapes: Input name -> its shape for these, or the numbers of an input that a shape is made
             of.
+        data: Folder of images to run the file on, see :mod:`differseg.export.range_guard`.
 
     Raises:
-        InputError: There is no such target, plugins or shapes are given without ``real``, a
-            library cannot be loaded, or a shape is wrong or wanting.
+        InputError: There is no such target, the images cannot be used, plugins or shapes are given
+            without ``real``, a library cannot be loaded, or a shape is wrong or wanting.
         ModelFileError: The file is missing, empty, truncated or not ONNX.
         MissingComponentError: The onnx package is not installed, or, for ``real``, NVIDIA's.
     """
@@ -162,6 +167,10 @@ def check(
     verdicts = lint(model, chosen, view)
     findings = tuple(v for v in verdicts if not v.op)
     nodes = tuple(v for v in verdicts if v.op)
+    if data is not None:
+        with naming_the_extra("differseg check --data"):
+            from differseg.export.range_guard import guard
+        nodes = (*nodes, *guard(model, Path(data)))
     profiles = choose_profiles(model, shapes or {}) if real else {}
     targets, opset, checker = (
         levels_by_target(model, view),
@@ -262,7 +271,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from differseg.export.profiles import read_shapes
 
     shapes = read_shapes(options.shapes)
-    report = check(options.model, options.target, options.real, options.plugin, shapes)
+    report = check(
+        options.model, options.target, options.real, options.plugin, shapes, options.data
+    )
     print_report(report, Console())
     if options.json:
         print(json.dumps(report.to_plain()))

@@ -28,6 +28,15 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
     Args:
         model: A typed graph; left as it is.
     """
+    return _in_float32(model, rounded=True)
+
+
+def widened(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph in float32 without any rounding but that of its constants."""
+    return _in_float32(model, rounded=False)
+
+
+def _in_float32(model: onnx.ModelProto, *, rounded: bool) -> onnx.ModelProto:
     copy = ir.from_proto(model)
     graph = copy.graph
     for value in list(graph.initializers.values()):
@@ -36,8 +45,8 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
     for value in graph.inputs:
         if value.dtype == _HALF:
             value.type = ir.TensorType(_FLOAT)
-            first = next(iter(graph))
-            _round(graph, value, before=first, exact_name=None)
+            if rounded:
+                _round(graph, value, before=next(iter(graph)), exact_name=None)
     for node in list(graph):
         halves = [value for value in node.outputs if value.dtype == _HALF]
         narrowed = halves if node.op_type == "Cast" else []
@@ -48,7 +57,7 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
             node.attributes.clear()
         for value in halves:
             value.type = ir.TensorType(_FLOAT)
-            if node.op_type not in _EXACT or value in narrowed:
+            if rounded and (node.op_type not in _EXACT or value in narrowed):
                 _round(graph, value, behind=node, exact_name=f"{value.name}.exact")
     return ir.to_proto(copy)
 
