@@ -46,9 +46,6 @@ FOLDERS: dict[Task, str | None] = {
 
 _IMAGES = ((10.0, 62), (100.0, 4), (float("inf"), 2))
 """Up to how many GMACs a network is compared on how many images."""
-_SPREADS = (1.0, 0.25)
-"""Standard deviations of random logits: the second where PyTorch's own rounding moves probabilities
-by more than parity allows at the first."""
 _DECIDED = 4  # images at most with random weights: what decides them is what is compared
 
 
@@ -85,17 +82,8 @@ def images_of(info: ModelInfo) -> int:
     return next(count for gmacs, count in _IMAGES if info.gmacs <= gmacs)
 
 
-def export_row(
-    info: ModelInfo, data: Path, count: int, path: Path, spread: float
-) -> dict[str, Any]:
+def export_row(info: ModelInfo, data: Path, count: int, path: Path) -> dict[str, Any]:
     """Export and check one configuration on some images; returns its figures.
-
-    Args:
-        info: The configuration.
-        data: Folder of the folders of images.
-        count: How many images.
-        path: The file to write.
-        spread: Standard deviation of the logits, of random weights.
 
     Raises:
         CheckFailedError: The file differs from PyTorch, or NVIDIA's parser or builder refuses it.
@@ -107,7 +95,7 @@ def export_row(
     with tempfile.TemporaryDirectory() as temporary:
         if weights is None:
             weights = Path(temporary) / "decided.safetensors"
-            model = decided_network(info.name, images, count, spread=spread)
+            model = decided_network(info.name, images, count)
             save_checkpoint(weights, model, extra={"trained_on": "nothing; random weights"})
             del model
         report = export_model(
@@ -170,17 +158,12 @@ def run(options: ConfigurationsOptions, console: Console) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as temporary:
             path = (options.files or Path(temporary)) / f"{info.name}.onnx"
             if options.times != "only":
-                rows.pop(info.name, None)
-                for spread in _SPREADS[: 1 if info.shipped_weights else None]:
-                    try:
-                        count = min(options.images, images_of(info))
-                        row = export_row(info, options.data, count, path, spread)
-                    except CheckFailedError as error:
-                        console.print(f"[red]{info.name}[/]: {escape(str(error))}", highlight=False)
-                    else:
-                        rows[info.name] = {**row, "logit_std": spread}
-                        break
-                if info.name not in rows:
+                count = min(options.images, images_of(info))
+                try:
+                    rows[info.name] = export_row(info, options.data, count, path)
+                except CheckFailedError as error:
+                    console.print(f"[red]{info.name}[/]: {escape(str(error))}", highlight=False)
+                    rows.pop(info.name, None)
                     continue
             elif not path.is_file():
                 export_model(path, model=info.name, limit=1, real=False)

@@ -42,8 +42,6 @@ def cells_of(info: ModelInfo, row: dict[str, Any]) -> list[str]:
     if row["tied_pixels"]:
         flipped += f" ({row['tied_pixels']} tied)"
     weights = "shipped weights, " if row["weights"] == "shipped" else ""
-    if row.get("logit_std", 1.0) != 1.0:
-        weights = f"logits of {row['logit_std']:g}, "
     return [
         f"`{info.name}`",
         " + ".join(info.inputs),

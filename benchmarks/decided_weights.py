@@ -86,7 +86,6 @@ def decided_network(
     foreground: float = FOREGROUND,
     gap: bool = True,
     seed: int = 0,
-    spread: float = LOGIT_STD,
 ) -> SegmentationModel:
     """Return a network with such weights.
 
@@ -97,7 +96,6 @@ def decided_network(
         foreground: See :class:`DecidedOptions`.
         gap: Likewise.
         seed: Of the random weights.
-        spread: Standard deviation of the logits.
     """
     torch.manual_seed(seed)
     model = create_model(name)
@@ -105,17 +103,11 @@ def decided_network(
     classes = model.spec.classes
     samples = load_samples(manifest.inputs, data, images, label_rule="none", classes=classes)
     raw = [tuple(map(torch.from_numpy, sample.arrays.values())) for sample in samples]
-    decide(model, raw, foreground, gap, spread)
+    decide(model, raw, foreground, gap)
     return model
 
 
-def decide(
-    model: SegmentationModel,
-    batches: Batches,
-    foreground: float,
-    gap: bool,
-    spread: float = LOGIT_STD,
-) -> None:
+def decide(model: SegmentationModel, batches: Batches, foreground: float, gap: bool) -> None:
     """Set batch statistics, layer scales and the logits' convolution of ``model``, in place.
 
     Args:
@@ -123,7 +115,6 @@ def decide(
         batches: Positional inputs of :class:`DeploymentModule`, one image each.
         foreground: See :class:`DecidedOptions`.
         gap: Likewise.
-        spread: Standard deviation of the logits.
 
     Raises:
         CheckFailedError: The logits are not what was asked for: they come from elsewhere.
@@ -135,15 +126,15 @@ def decide(
     for _ in range(_STEPS):
         names: list[str] = []
         values = _logits(model, batches, names)
-        found = values.std(1)
-        even = 0.9 * spread < float(found.mean()) < 1.1 * spread
+        spread = values.std(1)
+        even = 0.9 * LOGIT_STD < float(spread.mean()) < 1.1 * LOGIT_STD
         if even and placed and _distance(values) >= _KEPT * wanted:
             return
-        shift, gain = torch.zeros_like(found), torch.ones_like(found)
+        shift, gain = torch.zeros_like(spread), torch.ones_like(spread)
         if even and placed:  # what looks at the logits has moved them, a little
             offset = _offsets(values, partial(_nearest_gap, half=wanted))
         else:
-            shift, gain = -values.median(1).values, spread / found
+            shift, gain = -values.median(1).values, LOGIT_STD / spread
             values = (values + shift[:, None]) * gain[:, None]
             offset = _offsets(values, find, foreground)
             wanted = _distance(values + offset[:, None]) if gap else 0.0
@@ -152,7 +143,7 @@ def decide(
         _measure_batch_statistics(model, batches)  # of what follows and looks at the logits
     raise CheckFailedError(
         f"{model.spec.name}: after {_STEPS} steps at {names[-1]} the logits have a standard "
-        f"deviation of {float(found.mean()):.2f}, expected {spread}, and come as near as "
+        f"deviation of {float(spread.mean()):.2f}, expected {LOGIT_STD}, and come as near as "
         f"{_distance(values):.1e} to a threshold, expected {wanted:.1e}; they come from elsewhere"
     )
 
