@@ -160,4 +160,4 @@ def test_parity_builds_weights_without_a_name_as_the_other_side_was_built(
     source = load_network(None, attentive)
     manifest = build_manifest(source.spec, (64, 96), weights=source.weights)
     opened = parity_runners._open_torch(tmp_path / "bare.pth", manifest)
-    assert opened._module.spec.config["attention"] is True
+    assert opened.module.spec.config["attention"] is True
