@@ -77,7 +77,7 @@ def measure(options: PrecisionOptions, console: Console) -> tuple[dict[str, Task
     for target, name in (("jetpack6", "float16 and INT8"), ("onnxruntime", "float32 and INT8")):
         family = family_of(find_target(target))
         for method in ("min-max", "entropy", "percentile"):
-            calibrated = Calibrated.of(model, images, len(images), method=method)
+            calibrated = Calibrated.of(model, manifest, images, len(images), method=method)
             form = calibrated.write(family)
             scores[f"{name}, {method}"] = judge.score(simulated(form) if family.half else form)
             console.print(f"{name}, {method}", highlight=False)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from differseg.calibration.audit_measure import Measures, measure
 from differseg.calibration.audit_report import Finding, Level, some
-from differseg.calibration.dataset import spread
 from differseg.calibration.session import RecordedSession
 from differseg.errors import DifferSegError, InputError
+from differseg.export.parity_data import spread
 from differseg.manifest import InputSpec
 from differseg.runtime.image_files import list_images, read_image
 from differseg.runtime.preprocess import prepare_input

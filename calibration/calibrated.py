@@ -15,7 +15,6 @@ from differseg.calibration.scales import Method, tensor_scales
 from differseg.errors import InputError
 from differseg.export.half_graph import to_half
 from differseg.export.half_islands import find_islands
-from differseg.export.modelfile import manifest_of
 from differseg.export.opset_up import raise_opset
 from differseg.export.precision import HalfReport, check_untyped, set_manifest
 from differseg.export.targets import Target
@@ -78,20 +77,21 @@ class Calibrated:
 
     @classmethod
     def of(
-        cls, model: onnx.ModelProto, feeds: Iterable[Feed], count: int, *, method: Method
+        cls,
+        model: onnx.ModelProto,
+        manifest: Manifest,
+        feeds: Iterable[Feed],
+        count: int,
+        *,
+        method: Method,
     ) -> Calibrated:
         """Measure a model on images.
 
         Raises:
-            InputError: It has no manifest, or is typed or quantised already.
+            InputError: It is typed or quantised already, or has nothing to quantise.
             CheckFailedError: A tensor has no usable range.
         """
         check_untyped(model)
-        manifest = manifest_of(model)
-        if manifest is None:
-            raise InputError(
-                "quantize: the file has no manifest; export it with 'differseg export'"
-            )
         graph = graph_of(model)
         placement = place(graph)
         if not placement.kernels:

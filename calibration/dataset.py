@@ -16,7 +16,7 @@ import numpy.typing as npt
 from differseg.calibration.session import RecordedSession, is_session
 from differseg.data.folder import LABELS, FolderDataset
 from differseg.errors import InputError
-from differseg.export.parity_data import Sample, Samples, load_samples
+from differseg.export.parity_data import Sample, Samples, load_samples, spread
 from differseg.file_hash import sha256_of
 from differseg.manifest import ClassSpec, InputSpec
 from differseg.runtime.image_files import list_images
@@ -192,8 +192,8 @@ class _SessionSource:
         self._session, self._inputs, self._labels = session, inputs, labels
         names = session.names()
         total = len(names)
-        count = total if limit is None else min(limit, total)
-        self._indices = spread(total, count)
+        self._indices = spread(total, limit)
+        count = len(self._indices)
         self.names = tuple(names[index] for index in self._indices)
         self.taken = self.names if count < total else ()
         of = f" of {total}" if count < total else ""
@@ -209,11 +209,6 @@ class _SessionSource:
             if self._labels is not None and frame.name in places:
                 label = self._labels.mask(places[frame.name])
             yield Sample(frame.name, frame.images, self._inputs, frame.arrays, label)
-
-
-def spread(total: int, count: int) -> list[int]:
-    """Return ``count`` places spread evenly over ``total``, first and last included."""
-    return [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
 
 
 def _session_labels(

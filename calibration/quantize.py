@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from differseg.errors import InputError
+from differseg.export.steps import on_terminal
 from differseg.export.targets import DEFAULT_TARGET, find_target
 from differseg.options import option, parse, run_main, unwinding_on_sigterm
 
@@ -106,14 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     console = Console()
     with unwinding_on_sigterm(), console.status("", spinner="line") as status:
-
-        def announce(name: str, seconds: float | None, words: str) -> None:
-            if seconds is None:
-                status.update(f"{name} ...")
-            else:
-                console.print(f"{seconds:6.1f} s  {name}  [dim]{escape(words)}[/]", highlight=False)
-
-        report = run_quantize(options, announce)
+        report = run_quantize(options, on_terminal(console, status))
     print_report(report, console)
     if options.json:
         print(json.dumps(report.to_plain(), allow_nan=False))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +22,10 @@ from differseg.export.check import CheckReport, check
 from differseg.export.half_simulation import simulated
 from differseg.export.modelfile import manifest_of, read_model, serialize, written_whole
 from differseg.export.precision import set_manifest
+from differseg.export.steps import Announce, Steps, silent
 from differseg.export.targets import Target, find_target
 from differseg.file_hash import sha256_of
 from differseg.manifest import Decision, Manifest
-
-Announce = Callable[[str, "float | None", str], None]
-"""Told when a step begins (seconds is None) and when it is done, with what came out of it."""
 
 
 @dataclass(frozen=True)
@@ -86,26 +82,7 @@ class QuantizeReport:
         }  # fmt: skip
 
 
-class _Steps:
-    """Times the steps and tells about each."""
-
-    def __init__(self, announce: Announce) -> None:
-        self.seconds: dict[str, float] = {}
-        self.announce = announce
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[list[str]]:
-        said: list[str] = []
-        self.announce(name, None, "")
-        start_s = time.perf_counter()
-        yield said
-        self.seconds[name] = round(time.perf_counter() - start_s, 3)
-        self.announce(name, self.seconds[name], ", ".join(said))
-
-
-def run_quantize(
-    options: QuantizeOptions, announce: Announce = lambda name, seconds, words: None
-) -> QuantizeReport:
+def run_quantize(options: QuantizeOptions, announce: Announce = silent) -> QuantizeReport:
     """Quantise a file; it appears whole and good, or not at all.
 
     Args:
@@ -117,7 +94,7 @@ def run_quantize(
         CheckFailedError: Images that are none, a tensor without a range, masks that fall by more
             than ``max_drop``, or a target that refuses the file.
     """
-    steps, target = _Steps(announce), find_target(options.target)
+    steps, target = Steps(announce), find_target(options.target)
     family = family_of(target, reduce_range=options.reduce_range)
     model = read_model(options.file)
     manifest = manifest_of(model)
@@ -135,7 +112,7 @@ def run_quantize(
             label_rule=options.label_rule, classes=manifest.classes,
         )  # fmt: skip
         with steps("calibrate") as said:
-            calibrated = Calibrated.of(model, images, len(images), method=options.method)
+            calibrated = Calibrated.of(model, manifest, images, len(images), method=options.method)
             said.append(f"{len(calibrated.scales)} scales, method {options.method}")
         with steps("float32") as said:
             judge = TaskJudge(manifest, images.samples(), model)
@@ -197,7 +174,7 @@ def _choose(
         max_drop=options.max_drop,
         seed=options.seed,
         only_all=not options.search,
-        log=options.out.with_suffix(".search.jsonl"),
+        log=options.out.with_suffix(".search.jsonl") if options.search else None,
         key=_key(options, calibrated),
         progress=progress,
     )

@@ -6,8 +6,7 @@ import contextlib
 import dataclasses
 import gc
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from differseg.export.parity import compare_deployment
 from differseg.export.parity_data import Feeds, Samples, load_samples
 from differseg.export.parity_result import ParityResult, Thresholds, flips
 from differseg.export.precision import HALF_THRESHOLDS, IMAGES, typed_half, write_simulation
+from differseg.export.steps import Announce, Steps, silent
 from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
 from differseg.export.trace import trace
@@ -47,9 +47,6 @@ SYNTHETIC_SCENES = 4
 """Scenes, day and night in turn, where the user names no images."""
 
 _WRAPPER = "model."  # the network's place in DeploymentModule
-
-Announce = Callable[[str, "float | None", str], None]
-"""Told when a step begins (seconds is None) and when it is done, with what came out of it."""
 
 
 @dataclass(frozen=True)
@@ -97,27 +94,7 @@ class ExportReport:
         }
 
 
-class _Steps:
-    """Times the steps and tells about each."""
-
-    def __init__(self, announce: Announce) -> None:
-        self.seconds: dict[str, float] = {}
-        self._announce = announce
-
-    @contextlib.contextmanager
-    def __call__(self, name: str) -> Iterator[list[str]]:
-        """Run one step; the words that the block adds to the list are what came out of it."""
-        said: list[str] = []
-        self._announce(name, None, "")
-        start_s = time.perf_counter()
-        yield said
-        self.seconds[name] = round(time.perf_counter() - start_s, 3)
-        self._announce(name, self.seconds[name], ", ".join(said))
-
-
-def run_export(
-    options: ExportOptions, announce: Announce = lambda name, seconds, words: None
-) -> ExportReport:
+def run_export(options: ExportOptions, announce: Announce = silent) -> ExportReport:
     """Export a named network, compare the file with PyTorch and hold it against a target.
 
     Args:
@@ -130,7 +107,7 @@ def run_export(
         CheckFailedError: A check says no; the file is removed unless ``keep_failed``.
     """
     _check_options(options)
-    steps = _Steps(announce)
+    steps = Steps(announce)
     with written_whole(options.out, keep_failed=options.keep_failed) as part:
         with steps("build") as said:
             source = load_network(options.model, options.checkpoint)
@@ -213,7 +190,7 @@ def _write(
     size_hw: tuple[int, int],
     options: ExportOptions,
     part: Path,
-    steps: _Steps,
+    steps: Steps,
 ) -> _Written:
     """Lower, trace, simplify and write; the file ends with a manifest without parity figures."""
     with steps("lower") as said:
@@ -245,7 +222,7 @@ def _write(
     return _Written(manifest, nodes, parameters, graph_bytes)
 
 
-def _narrow(samples: Samples, options: ExportOptions, part: Path, steps: _Steps) -> _Written:
+def _narrow(samples: Samples, options: ExportOptions, part: Path, steps: Steps) -> _Written:
     """Write the file anew in float16, but for what needs float32."""
     with steps("float16") as said:
         typed, report = typed_half(
@@ -292,7 +269,7 @@ def _samples(source: NetworkSource, size_hw: tuple[int, int], options: ExportOpt
 
 
 def _compare(
-    source: NetworkSource, samples: Samples, options: ExportOptions, part: Path, steps: _Steps
+    source: NetworkSource, samples: Samples, options: ExportOptions, part: Path, steps: Steps
 ) -> ParityResult:
     """Compare the file in ONNX Runtime with PyTorch on images."""
     # Probabilities of random weights crowd around the threshold, where rounding flips pixels.
@@ -314,7 +291,7 @@ def _compare(
 _ANY = 1 << 40
 
 
-def _check(part: Path, options: ExportOptions, steps: _Steps) -> tuple[CheckReport, list[str]]:
+def _check(part: Path, options: ExportOptions, steps: Steps) -> tuple[CheckReport, list[str]]:
     """Hold the file against the target, and against NVIDIA's parser and builder where installed."""
     real, hint = options.real and rtx.is_available(), f"install them with: {rtx.INSTALL_HINT}"
     if real and mentions_plugins(part) and not options.plugin:

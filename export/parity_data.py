@@ -118,6 +118,12 @@ class Samples:
 Read = tuple[str, dict[str, npt.NDArray[Any]], "npt.NDArray[np.uint8] | None"]
 
 
+def spread(total: int, limit: int | None) -> list[int]:
+    """Return up to ``limit`` places spread evenly over ``total``, first and last included."""
+    count = total if limit is None else min(limit, total)
+    return [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+
+
 class Feeds:
     """What a file runs on: the inputs of some samples, read anew by every iteration.
 
@@ -127,10 +133,8 @@ class Feeds:
     """
 
     def __init__(self, samples: Samples, limit: int) -> None:
-        total = len(samples)
-        count = min(limit, total)
         self._samples = samples
-        self._indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+        self._indices = spread(len(samples), limit)
 
     def __len__(self) -> int:
         """Return the number of runs."""
@@ -196,9 +200,9 @@ class _Folder:
             root, modalities=modalities, label_rule=label_rule, classes=classes
         )
         total = len(self._data)
-        count = total if limit is None else min(limit, total)
         # Evenly over the folder: the first images of a drive all show the same street.
-        self._indices = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+        self._indices = spread(total, limit)
+        count = len(self._indices)
         self.stems = tuple(self._data.stems[index] for index in self._indices)
         of = f" of {total}" if count < total else ""
         rule = self._data.rule

@@ -28,15 +28,15 @@ if __name__ == "__main__":
 
 from rich.console import Console
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
 from differseg.errors import MissingComponentError
+from differseg.export.steps import on_terminal
 from differseg.export.targets import DEFAULT_TARGET
 from differseg.options import option, parse, run_main, unwinding_on_sigterm
 
 if TYPE_CHECKING:
-    from differseg.export.export_run import Announce, ExportReport
+    from differseg.export.export_run import ExportReport
 
 
 @dataclass(frozen=True)
@@ -105,23 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         ) from None
     console = Console()
     with unwinding_on_sigterm(), console.status("", spinner="line") as status:
-        report = run_export(options, _announcer(console, status))
+        report = run_export(options, on_terminal(console, status))
     print_report(report, console)
     if options.json:
         print(json.dumps(report.to_plain(), allow_nan=False))
     return 0
-
-
-def _announcer(console: Console, status: Status) -> Announce:
-    """Show the step at work as a spinner on a terminal, and each finished one as a line."""
-
-    def announce(name: str, seconds: float | None, words: str) -> None:
-        if seconds is None:
-            status.update(f"{name} ...")
-        else:
-            console.print(f"{seconds:6.1f} s  {name}  [dim]{escape(words)}[/]", highlight=False)
-
-    return announce
 
 
 def print_report(report: ExportReport, console: Console) -> None:

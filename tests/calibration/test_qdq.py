@@ -114,12 +114,3 @@ def test_scales_of_float16_never_cut_the_range():
     scale = numbers["x.scale"]
     assert scale == np.float16(scale)
     assert 0.0123457 <= scale < 0.01237
-
-
-def test_a_wrong_scale_is_found_layer_by_layer(tmp_path):
-    pytest.importorskip("polygraphy")
-    good, bad = quantised(), quantised(scales={"r": 1e-4})
-    x = image()
-    exact = run(network(), x)
-    error_good, error_bad = (np.abs(run(m, x) - exact).max() for m in (good, bad))
-    assert error_bad > 10 * error_good

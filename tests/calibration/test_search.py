@@ -108,15 +108,18 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path, killed_after):
 
 
 def test_evaluations_of_other_inputs_are_not_taken_up(tmp_path):
-    network, log = Network([1e-4] * 4, [1] * 4), tmp_path / "a.jsonl"
+    network, log = random_network(3), tmp_path / "a.search.jsonl"
 
     def dying(without):
-        raise KeyboardInterrupt
+        if network.runs == 5:
+            raise KeyboardInterrupt
+        return network(without)
 
-    search(network.placement, network, REFERENCE, max_drop=0.005)
-    log.write_text('{"key": "other", "without": "x", "score": {"iou": 1, "boundary_f": 1}}\n')
     with pytest.raises(KeyboardInterrupt):
-        search(network.placement, dying, REFERENCE, max_drop=0.005, log=log, key="mine")
+        search(network.placement, dying, REFERENCE, max_drop=0.005, log=log, key="one set")
+    network.runs = 0
+    found = search(network.placement, network, REFERENCE, max_drop=0.005, log=log, key="another")
+    assert network.runs == found.evaluations
 
 
 def test_where_no_part_fits_nothing_is_chosen():
