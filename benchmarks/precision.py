@@ -22,6 +22,7 @@ from session_times import machine
 from differseg.bench.interleave import check_counts
 from differseg.calibration.calibrated import Calibrated, family_of
 from differseg.calibration.dataset import CalibrationSet
+from differseg.calibration.quantize_run import runnable
 from differseg.calibration.search import search
 from differseg.calibration.task_score import TaskJudge, TaskScore
 from differseg.export.half_simulation import simulated
@@ -74,23 +75,26 @@ def measure(options: PrecisionOptions, console: Console) -> tuple[dict[str, Task
     console.print(f"float32: {judge.reference}", highlight=False)
     half, _ = typed_half(model, images)
     scores["float16"] = judge.score(simulated(half))
-    for target, name in (("jetpack6", "float16 and INT8"), ("onnxruntime", "float32 and INT8")):
-        family = family_of(find_target(target))
-        for method in ("min-max", "entropy", "percentile"):
-            calibrated = Calibrated.of(model, manifest, images, len(images), method=method)
-            form = calibrated.write(family)
-            scores[f"{name}, {method}"] = judge.score(simulated(form) if family.half else form)
+    families = {
+        "float16 and INT8": family_of(find_target("jetpack6")),
+        "float32 and INT8": family_of(find_target("onnxruntime")),
+    }
+    for method in ("min-max", "entropy", "percentile"):
+        calibrated = Calibrated.of(model, manifest, images, len(images), method=method)
+        for name, family in families.items():
+            form = runnable(calibrated.write(family), family)
+            scores[f"{name}, {method}"] = judge.score(form)
             console.print(f"{name}, {method}", highlight=False)
-        if not family.half:
-            continue
-        found = search(
-            calibrated.placement,
-            lambda without: judge.score(simulated(calibrated.write(family, without))),  # noqa: B023
-            judge.reference,
-            max_drop=options.max_drop,
-        )
-        said = f"{name}, search ({100 * found.share:.0f} % INT8, {found.evaluations} graphs)"
-        scores[said] = found.score
+    family = families["float16 and INT8"]
+    found = search(
+        calibrated.placement,
+        lambda without: judge.score(runnable(calibrated.write(family, without), family)),
+        judge.reference,
+        max_drop=options.max_drop,
+        progress=lambda done, total, words: console.print(f"{done} of {total}, {words}"),
+    )
+    said = f"the search ({100 * found.share:.0f} % INT8, {found.evaluations} graphs)"
+    scores[said] = found.score
     return scores, judge
 
 

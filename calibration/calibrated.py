@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common
 
+from differseg.calibration.modelopt_scales import ModelOptMethod, modelopt_scales
 from differseg.calibration.placement import Placement, place
 from differseg.calibration.qdq import Form, write_qdq
+from differseg.calibration.qdq_scales import QdqScales, read_qdq_scales
 from differseg.calibration.scales import Method, tensor_scales
 from differseg.errors import InputError
 from differseg.export.half_graph import to_half
@@ -64,7 +67,8 @@ class Calibrated:
         scales: Scale of every tensor of the placement.
         ranges: What every tensor holds, for float16.
         images: Number of calibration images.
-        method: How scales were found.
+        source: Where the scales come from, in words.
+        without: Nodes that may be int8 and were not where the scales come from.
     """
 
     model: onnx.ModelProto
@@ -73,7 +77,8 @@ class Calibrated:
     scales: dict[str, float]
     ranges: dict[str, TensorRange]
     images: int
-    method: Method
+    source: str
+    without: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -83,12 +88,22 @@ class Calibrated:
         feeds: Iterable[Feed],
         count: int,
         *,
-        method: Method,
+        method: Method | ModelOptMethod,
+        like: Path | None = None,
     ) -> Calibrated:
         """Measure a model on images.
 
+        Args:
+            model: A float32 file.
+            manifest: Its manifest.
+            feeds: The images.
+            count: How many.
+            method: How the range of a tensor is chosen.
+            like: An int8 file of the same network, whose scales are taken instead.
+
         Raises:
-            InputError: It is typed or quantised already, or has nothing to quantise.
+            InputError: It is typed or quantised already, has nothing to quantise, or is of another
+                network than ``like``.
             CheckFailedError: A tensor has no usable range.
         """
         check_untyped(model)
@@ -96,9 +111,21 @@ class Calibrated:
         placement = place(graph)
         if not placement.kernels:
             raise InputError("quantize: the graph has no convolution or product to quantise")
-        groups = grouped(placement)
-        scales = tensor_scales(model, groups, feeds, method=method)
-        return cls(model, manifest, placement, scales, tensor_ranges(model, feeds), count, method)
+        if like is None:
+            groups = grouped(placement)
+            if method == "modelopt-max" or method == "modelopt-entropy":
+                readers = {node for edges in placement.edges.values() for node, _ in edges}
+                scales = modelopt_scales(model, sorted(readers), groups, feeds, method)
+            else:
+                scales = tensor_scales(model, groups, feeds, method=method)
+            source = f"calibrated on {count} image(s) by the method {method}"
+            found = QdqScales(scales, frozenset(), source)
+        else:
+            found = read_qdq_scales(like, manifest, graph)
+        ranges = tensor_ranges(model, feeds)
+        return cls(
+            model, manifest, placement, found.scales, ranges, count, found.source, found.without
+        )
 
     def write(self, family: Family, without: frozenset[str] = frozenset()) -> onnx.ModelProto:
         """Return an int8 form of the model with its manifest.
@@ -141,8 +168,7 @@ class Calibrated:
             Decision(
                 "int8",
                 f"{len(placement.kernels)} nodes, {share:.1f} % of the work that may be int8",
-                f"calibrated on {self.images} image(s) by the method {self.method}; "
-                f"{family.reason}",
+                f"{self.source}; {family.reason}",
             ),
             *(Decision(", ".join(names), "not int8", reason) for reason, names in reasons.items()),
         ]

@@ -43,8 +43,10 @@ class QuantizeOptions:
     or flow/ (labels/ where there are any), or a recorded session."""
     target: str = option(DEFAULT_TARGET, metavar="NAME")
     """What the file must be good for, see 'differseg check --help'."""
-    method: Literal["min-max", "entropy", "percentile"] = "percentile"
-    """How the range of a tensor is chosen."""
+    method: Literal["min-max", "entropy", "percentile", "modelopt-max", "modelopt-entropy"] = (
+        "percentile"
+    )
+    """How the range of a tensor is chosen; modelopt-... by NVIDIA ModelOpt, where installed."""
     images: int = option(100, metavar="N")
     """Calibrate and judge on at most N images, spread evenly over DIR."""
     label_rule: str = option("auto", metavar="RULE")
@@ -55,6 +57,9 @@ class QuantizeOptions:
     """Where all in int8 costs more than --max-drop, find the parts that stay as they are."""
     seed: int = 0
     """Of the search."""
+    like: Path | None = option(None, metavar="F.int8.onnx")
+    """Take scales and placement from this int8 file, after 'differseg train --qat'; the images then
+    judge alone."""
     reduce_range: bool = False
     """Weights of 7 bits, for x86 processors without VNNI, whose sums of 8 bits overflow."""
     real: bool = True
@@ -73,6 +78,8 @@ class QuantizeOptions:
             raise InputError(f"quantize: --images: expected at least 1, got {self.images}")
         if not 0 <= self.max_drop <= 1:
             raise InputError(f"quantize: --max-drop: expected 0..1, got {self.max_drop}")
+        if self.search and self.like is not None:
+            raise InputError("quantize: --like takes the placement of a file; leave --search away")
         if self.out.suffix.lower() != ".onnx":
             raise InputError(f"quantize: --out: expected a file that ends in .onnx: {self.out}")
         if self.report is not None and self.report.suffix.lower() not in (".html", ".htm"):

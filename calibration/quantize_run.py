@@ -22,7 +22,7 @@ from differseg.export.check import CheckReport, check
 from differseg.export.half_simulation import simulated
 from differseg.export.modelfile import manifest_of, read_model, serialize, written_whole
 from differseg.export.precision import set_manifest
-from differseg.export.steps import Announce, Steps, silent
+from differseg.export.steps import Announce, Steps, bar, silent
 from differseg.export.targets import Target, find_target
 from differseg.file_hash import sha256_of
 from differseg.manifest import Decision, Manifest
@@ -112,8 +112,10 @@ def run_quantize(options: QuantizeOptions, announce: Announce = silent) -> Quant
             label_rule=options.label_rule, classes=manifest.classes,
         )  # fmt: skip
         with steps("calibrate") as said:
-            calibrated = Calibrated.of(model, manifest, images, len(images), method=options.method)
-            said.append(f"{len(calibrated.scales)} scales, method {options.method}")
+            calibrated = Calibrated.of(
+                model, manifest, images, len(images), method=options.method, like=options.like
+            )
+            said.append(f"{len(calibrated.scales)} scales, {calibrated.source}")
         with steps("float32") as said:
             judge = TaskJudge(manifest, images.samples(), model)
             said.append(f"IoU {judge.reference.iou:.4f} by {judge.against}")
@@ -121,7 +123,7 @@ def run_quantize(options: QuantizeOptions, announce: Announce = silent) -> Quant
             found = _choose(
                 calibrated, judge, family, options,
                 lambda done, total, words: announce(
-                    f"int8: {done} of {total} graphs, {words}", None, ""
+                    f"int8 {bar(done, total)} {done} of {total} graphs, {words}", None, ""
                 ),
             )  # fmt: skip
             said.append(f"drop {judge.reference.drop_to(found.score):.4f}")
@@ -173,7 +175,7 @@ def _choose(
         judge.reference,
         max_drop=options.max_drop,
         seed=options.seed,
-        only_all=not options.search,
+        only=None if options.search else calibrated.without,
         log=options.out.with_suffix(".search.jsonl") if options.search else None,
         key=_key(options, calibrated),
         progress=progress,

@@ -86,7 +86,7 @@ class _Collector:
     def __init__(self, method: Method) -> None:
         self._method = method
         self._largest: dict[str, float] = {}
-        self._histograms = HistogramCollector(
+        self._histograms = _Histograms(
             method, True, _BINS.get(method, 0), _ENTROPY_BINS, PERCENTILE, "same"
         )
 
@@ -113,6 +113,43 @@ class _Collector:
         }
         # A tensor that is almost always 0 has a percentile of 0; its range is all that it has.
         return {name: kept.get(name) or largest for name, largest in self._largest.items()}
+
+
+class _Histograms(HistogramCollector):
+    """ONNX Runtime's, with bins of equal width: its own sorts the numbers of every later image.
+
+    Where an image goes beyond the last bin, bins are joined, so their number stays.
+    """
+
+    def collect_absolute_value(self, name_to_arr: dict[str, npt.NDArray[np.float32]]) -> None:
+        for name, values in name_to_arr.items():
+            sizes = np.abs(values).ravel()
+            largest = float(sizes.max(initial=0.0))
+            known = self.histogram_dict.get(name)
+            counts, top = np.zeros(self.num_bins, np.int64), largest
+            if known is not None:
+                counts, top = known[0], float(known[1][-1])
+            if top == largest == 0:  # nothing but zeros so far
+                counts[0] += sizes.size
+            else:
+                counts, top = _widened(counts, top, largest)
+                counts = counts + np.histogram(sizes, self.num_bins, (0, top))[0]
+            edges = np.linspace(0, top, self.num_bins + 1, dtype=np.float32)
+            # Both ends of what was seen, between which ONNX Runtime keeps its result.
+            self.histogram_dict[name] = (counts, edges, edges.dtype.type(-top), edges[-1])
+
+
+def _widened(
+    counts: npt.NDArray[np.int64], top: float, largest: float
+) -> tuple[npt.NDArray[np.int64], float]:
+    """Return the histogram up to at least a number, by joining bins."""
+    if top == 0:
+        return counts, largest
+    factor = max(1, int(np.ceil(largest / top)))
+    joined = np.add.reduceat(counts, np.arange(0, len(counts), factor))
+    widened = np.zeros_like(counts)
+    widened[: len(joined)] = joined
+    return widened, top * factor
 
 
 def _scale(largest: float, levels: int) -> float:

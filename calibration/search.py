@@ -95,7 +95,7 @@ def search(
     *,
     max_drop: float,
     seed: int = 0,
-    only_all: bool = False,
+    only: frozenset[str] | None = None,
     log: Path | None = None,
     key: str = "",
     progress: Callable[[int, int, str], None] = lambda done, total, words: None,
@@ -108,7 +108,7 @@ def search(
         reference: Score of the float32 graph.
         max_drop: How far the worst figure may fall.
         seed: Decides the order of parts of equal error per work, and the last tries.
-        only_all: Quantise all and look no further.
+        only: Leave these nodes out, whatever it costs, and look no further.
         log: Evaluations are kept in this file while the search runs, and taken up from it.
         key: What evaluations depend on; others in the file are not taken up.
         progress: Told of every evaluation: done, total, and the best so far in words.
@@ -117,10 +117,11 @@ def search(
         The choice; with nothing in int8 where not a single part keeps the limit.
     """
     run = _Run(placement, score, reference, max_drop, _Log(log, key), progress)
-    plain = run.evaluate(frozenset())
-    if only_all or run.fits(plain):
+    first = only or frozenset()
+    plain = run.evaluate(first)
+    if only is not None or run.fits(plain):
         run.finish()
-        return run.result(frozenset(), plain, ())
+        return run.result(first, plain, ())
     parts = run.alone(parts_of(placement.kernels))
     draw = np.random.default_rng(seed)
     order = sorted(

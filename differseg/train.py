@@ -26,12 +26,14 @@ from differseg.schema import to_plain
 from differseg.scoring import in_short
 from differseg.training.class_weights import choose_class_weights
 from differseg.training.epochs import Epochs
+from differseg.training.fake_quantization import FakeQuantization
 from differseg.training.interruption import WORKERS_GONE, StopRequest
 from differseg.training.loop import Position, Recipe, Trainer
 from differseg.training.network import network_to_train
 from differseg.training.norms import choose_freeze_norm, norm_state
 from differseg.training.options import TrainOptions, check_options, resume_command
 from differseg.training.precision import choose_device, choose_precision
+from differseg.training.qdq_file import read_qdq_file
 from differseg.training.run_folder import NOTES, RunFolder
 from differseg.training.samples import (
     SYNTHETIC,
@@ -47,8 +49,10 @@ INTERRUPTED = 130
 
 _FREE_FIELDS = {
     "out", "workers", "device", "synthetic_cache", "snapshot_minutes", "resume", "restart", "json",
+    "qat",
 }  # fmt: skip
-"""Options that may differ when a run goes on: they do not define what is learnt."""
+"""Options that may differ when a run goes on: they do not define what is learnt. A file of
+``--qat`` is known by its content."""
 
 _MUCH_FROZEN = 0.05
 """Share of frozen parameters from which a start without trained weights is pointed out."""
@@ -105,15 +109,19 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
             "it; give another folder for --out"
         )
     start = None if options.init is None else load_start(options.init, model)
+    qdq = None if options.qat is None else read_qdq_file(options.qat)
     policy, why_policy = choose_thermal_policy(options.thermal_policy, model.spec, start)
     data = _open_data(options, model.spec, size_hw, policy, start)
     choices = _choose(options, model.spec, data, why_policy)
     config = _identity(options, model.spec, data, size_hw, start, choices)
+    if qdq is not None:
+        config["qat"] = f"sha256 {qdq.sha256}"
     trainer = Trainer(
         model,
         _recipe(options, data, choices, start),
         torch.device(choices.device.value),
         choices.precision.value,
+        qdq,
     )
     _find(folder, options, config)  # before anything is written
     with StopRequest() as stop, folder.locked() as alone:
@@ -282,6 +290,8 @@ def _announce(
             lines.append(f"{choice.what}: {choice.value} ({choice.reason})")
     if choices.weight_values is not None:
         lines.append(f"class weights: {choices.class_weights.value}")
+    if isinstance(trainer.network, FakeQuantization):
+        lines += _rounding(trainer.network, options)
     if start_weights is not None and start_weights.fresh:
         lines.append(
             f"--init {options.init} is for other classes; these start anew: "
@@ -298,6 +308,15 @@ def _announce(
         )
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+
+
+def _rounding(network: FakeQuantization, options: TrainOptions) -> list[str]:
+    skipped = [f"note: not rounded: {text}" for text in network.skipped]
+    return [
+        f"rounding as in {options.qat}: {network.kernels} convolutions and products, "
+        f"{network.sums} operands of sums",
+        *skipped,
+    ]
 
 
 def _random_frozen_parts(model: SegmentationModel) -> list[str]:

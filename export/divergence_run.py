@@ -82,8 +82,8 @@ class ErrorSum:
         if not a.size:
             return
         difference = np.abs(b - a)
-        self.error += float(difference @ difference)
-        self.power += float(a @ a)
+        self.error += float(np.square(difference).sum())
+        self.power += float(np.square(a).sum())
         self.largest = max(self.largest, float(difference.max()))
         self.highest = max(self.highest, float(np.abs(a).max()))
         step = max(1, a.size // _SAMPLED)

@@ -30,6 +30,12 @@ def on_terminal(console: Console, status: Status) -> Announce:
     return announce
 
 
+def bar(done: int, total: int, width: int = 24) -> str:
+    """Return a bar in rich's markup, for a step whose end is known."""
+    filled = width * min(done, total) // max(1, total)
+    return f"[green]{'━' * filled}[/][dim]{'━' * (width - filled)}[/]"
+
+
 class Steps:
     """Times the steps and tells about each.
 

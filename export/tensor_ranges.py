@@ -12,7 +12,7 @@ from differseg.export.tensor_values import Array, Feed, float_tensors, tensor_va
 
 HALF_MAX = 65504.0
 """The largest number of float16."""
-_SAMPLED = 1 << 18
+_SAMPLED = 1 << 16
 """Numbers of a tensor that are rounded in a run; all of them count for the range."""
 
 
@@ -68,22 +68,26 @@ class TensorRange:
     def add(self, values: Array) -> None:
         """Take in the tensor of one run."""
         values = values.astype(np.float32, copy=False).ravel()
-        finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
         self.count += values.size
-        self.nonfinite += values.size - finite.size
-        if not finite.size:
-            return
-        self.low = min(self.low, float(finite.min()))
-        self.high = max(self.high, float(finite.max()))
-        part = finite[:: max(1, finite.size // _SAMPLED) | 1]  # odd: no column of an image alone
+        low, high = (values.min(), values.max()) if values.size else (np.nan, np.nan)
+        finite = values
+        if not np.isfinite(low + high):  # NaN goes through both
+            finite = values[np.isfinite(values)]
+            self.nonfinite += values.size - finite.size
+            if not finite.size:
+                return
+            low, high = finite.min(), finite.max()
+        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
+        step = max(1, finite.size // _SAMPLED) | 1  # odd: no column of an image alone
+        part = np.ascontiguousarray(finite[::step])
         with np.errstate(over="ignore"):
             rounded = part.astype(np.float16).astype(np.float64)
         self.sampled += part.size
         self.flushed += int(np.count_nonzero((rounded == 0) & (part != 0)))
         wide = part.astype(np.float64)
-        self.power += float(wide @ wide)
+        self.power += float(np.square(wide).sum())
         difference = np.where(np.isfinite(rounded), rounded, 0) - wide
-        self.half_error_power += float(difference @ difference)
+        self.half_error_power += float(np.square(difference).sum())
 
 
 def tensor_ranges(

@@ -16,8 +16,10 @@ from differseg.losses import class_loss, deep_supervision_loss
 from differseg.models.base import SegmentationModel
 from differseg.models.deployment import Normalize
 from differseg.training.averaging import WeightAverage
+from differseg.training.fake_quantization import FakeQuantization
 from differseg.training.norms import BatchStatistics, norms_with_statistics, set_training_mode
 from differseg.training.optimizer import create_optimizer, learning_rate_at
+from differseg.training.qdq_file import QdqFile
 from differseg.training.snapshot import random_state, read_snapshot, restore_random_state
 
 GRADIENT_NORM = 5.0
@@ -74,12 +76,22 @@ class Trainer:
         recipe: Learning rate and so on.
         device: Where to compute.
         precision: ``fp32``, ``bf16`` or ``fp16``.
+        qdq: An int8 file, whose rounding is trained with and judged by.
+
+    Attributes:
+        network: What is called: the network, or its forward with the rounding of the file.
     """
 
     def __init__(
-        self, model: SegmentationModel, recipe: Recipe, device: torch.device, precision: str
+        self,
+        model: SegmentationModel,
+        recipe: Recipe,
+        device: torch.device,
+        precision: str,
+        qdq: QdqFile | None = None,
     ) -> None:
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = self.model if qdq is None else FakeQuantization(self.model, qdq)
         self.recipe, self.device, self.precision = recipe, device, precision
         self.spec = model.spec
         self.normalize = Normalize(self.spec).to(device)
@@ -149,7 +161,7 @@ class Trainer:
         reduced = torch.float16 if self.precision == "fp16" else torch.bfloat16
         mixed = self.precision != "fp32"
         with torch.autocast(self.device.type, dtype=reduced, enabled=mixed):
-            outputs = self.model(*self.inputs(batch))
+            outputs = self.network(*self.inputs(batch))
         if not self.spec.binary:
             return class_loss(outputs, mask, self._class_weights)
         valid = batch["valid"].to(self.device, non_blocking=True)

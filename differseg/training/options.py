@@ -86,6 +86,9 @@ class TrainOptions:
     """amp is mixed precision on a GPU; auto takes it where there is one."""
     init: Path | None = option(None, metavar="CHECKPOINT")
     """Start from these weights instead of fresh ones; they are judged first, as epoch 0."""
+    qat: Path | None = option(None, metavar="F.int8.onnx")
+    """Train with the rounding of this file of 'differseg quantize'; needs --init, see
+    docs/quantize.md."""
     snapshot_minutes: float = 5.0
     """Minutes between snapshots inside an epoch; one follows every epoch anyway."""
     resume: bool = False
@@ -113,6 +116,11 @@ def check_options(options: TrainOptions) -> None:
         raise InputError(f"--ema {options.ema}: expected 0 <= ema < 1")
     if options.resume and options.restart:
         raise InputError("--resume and --restart exclude each other")
+    if options.qat is not None and options.init is None:
+        raise InputError(
+            "--qat: the scales of a file are those of trained weights; give them with --init "
+            "CHECKPOINT"
+        )
     if options.freeze_norm and options.init is None:
         raise InputError(
             "--freeze-norm: fresh weights have no statistics to keep; give --init CHECKPOINT, or "

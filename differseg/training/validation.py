@@ -64,7 +64,7 @@ def validate(
         for batch in batches:
             if stop.requested:
                 return None
-            logits = trainer.model(*trainer.inputs(batch))["logits"]
+            logits = trainer.network(*trainer.inputs(batch))["logits"]
             maps = probability_of(trainer.spec, logits.float()).cpu().numpy()  # (N, 1 or K, H, W)
             for n, probability in enumerate(maps[:, 0] if trainer.spec.binary else maps):
                 label = _label(batch, n)

@@ -37,6 +37,16 @@ def test_even_numbers_keep_nearly_all_of_their_range(method):
     assert scales_of(x, method)["y"] == pytest.approx(1 / 127, rel=0.05)
 
 
+@pytest.mark.parametrize("order", [(0, 0.01, 1, 30), (30, 1, 0.01, 0)])
+def test_a_percentile_is_that_of_all_images_in_any_order(order):
+    random = np.random.default_rng(0)
+    images = [np.abs(random.normal(size=(1, 1, 300, 300)).astype(np.float32)) * s for s in order]
+    model = model_of([node("Relu", "x", "y")], {}, (1, 1, 300, 300))
+    scales = tensor_scales(model, [("y",)], [{"x": x} for x in images], method="percentile")
+    expected = np.percentile(np.stack(images), 99.99) / 127
+    assert scales["y"] == pytest.approx(expected, rel=2e-3)
+
+
 def test_a_group_has_the_scale_of_its_largest():
     x = np.full((1, 1, 2, 2), 3, np.float32)
     assert scales_of(x, "min-max", [("y", "n", "x")]) == {
