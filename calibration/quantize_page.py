@@ -77,11 +77,15 @@ def _figures(report: QuantizeReport) -> str:
 
 def _score_row(name: str, score: TaskScore, reference: TaskScore) -> str:
     boundary = "" if score.boundary_f is None else f"{score.boundary_f:.4f}"
-    drop = "" if score is reference else f"{reference.drop_to(score):.4f}"
+    drop = "" if score is reference else _four(reference.drop_to(score))
     return (
         f'<tr><th scope="row">{name}</th><td class="number">{score.iou:.4f}</td>'
         f'<td class="number">{boundary}</td><td class="number">{drop}</td></tr>'
     )
+
+
+def _four(number: float) -> str:
+    return f"{round(number, 4) + 0.0:.4f}"  # no minus before zero
 
 
 def _chart(report: QuantizeReport, found: SearchResult, max_drop: float) -> str:
@@ -106,11 +110,11 @@ def _chart(report: QuantizeReport, found: SearchResult, max_drop: float) -> str:
             f'y2="{_HEIGHT - _BOTTOM}"/><text x="{x(share):.1f}" y="{_HEIGHT - _BOTTOM + 20}" '
             f'text-anchor="middle">{100 * share:.0f} %</text>'
         )
-    for drop in (low, 0.0, high):
+    for drop in (0.0, high, *([low] if low < -0.1 * high else [])):
         parts.append(
             f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(drop):.1f}" '
             f'y2="{y(drop):.1f}"/><text x="{_LEFT - 8}" y="{y(drop) + 4:.1f}" '
-            f'text-anchor="end">{drop:.4f}</text>'
+            f'text-anchor="end">{_four(drop)}</text>'
         )
     parts.append(
         f'<line class="limit" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(max_drop):.1f}" '
@@ -143,7 +147,10 @@ def _parts(report: QuantizeReport, found: SearchResult) -> str:
     worst = max(part.alone.error for part in found.parts if part.alone) or 1.0
     rows = "".join(_part_row(part, found, total, worst) for part in ordered)
     return (
-        '<section><h2>What every part costs alone</h2><div class="card scroll" tabindex="0" '
+        "<section><h2>What every part costs alone</h2><p>Each row is one part in int8 alone; the "
+        "most error for the work comes first. The error is the mean square of how far the "
+        "probabilities move; the column behind it says how much of that lies at high spatial "
+        'frequencies, where outlines are.</p><div class="card scroll" tabindex="0" '
         'role="region" aria-label="Parts"><table><thead><tr><th scope="col">Part</th>'
         '<th scope="col" class="number">Work</th><th scope="col" class="number">Drop</th>'
         '<th scope="col">Error</th><th scope="col" class="number">Above 0.25 cycles/px</th>'
@@ -159,7 +166,7 @@ def _part_row(part: Part, found: SearchResult, total: int, worst: float) -> str:
     return (
         f'<tr><th scope="row">{escape(part.name)}</th>'
         f'<td class="number">{100 * part.macs / total:.1f} %</td>'
-        f'<td class="number">{part.drop:.4f}</td>'
+        f'<td class="number">{_four(part.drop)}</td>'
         f'<td class="bar"><i style="width:{100 * part.alone.error / worst:.1f}%"></i></td>'
         f'<td class="number">{100 * fine:.0f} %</td><td>{"stays" if stays else "int8"}</td></tr>'
     )
