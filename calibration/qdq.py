@@ -97,7 +97,7 @@ def _weight(graph: ir.Graph, node: ir.Node, kernel: Kernel, form: Form) -> None:
         weight, kernel.axis, reduce_range=form.reduce_range,
         dtype=np.float16 if form.half_scales else np.float32,
     )  # fmt: skip
-    name = kernel.weight
+    name = kernel.weight  # its numbers are stored once, whoever reads them
     step = _constant(graph, f"{name}.scale", scale.astype(np.float32))
     zero = _constant(graph, f"{name}.zero_point", np.zeros(scale.shape, np.int8))
     axis = {} if kernel.axis is None else {"axis": kernel.axis}
@@ -109,11 +109,11 @@ def _weight(graph: ir.Graph, node: ir.Node, kernel: Kernel, form: Form) -> None:
             "QuantizeLinear", [value, step, zero], axis, name=f"{node.name}/weight/QuantizeLinear"
         )
         stored, made = cut.outputs[0], [cut]
-        _describe(stored, f"{name}.int8", _INT8, value.shape)
+        _describe(stored, f"{node.name}/weight.int8", _INT8, value.shape)
     wide = ir.node(
         "DequantizeLinear", [stored, step, zero], axis, name=f"{node.name}/weight/DequantizeLinear"
     )
-    _describe(wide.outputs[0], f"{name}.dequantized", _FLOAT, value.shape)
+    _describe(wide.outputs[0], f"{node.name}/weight.dequantized", _FLOAT, value.shape)
     graph.insert_before(node, [*made, wide])
     node.replace_input_with(index, wide.outputs[0])
     if not value.uses():

@@ -114,3 +114,21 @@ def test_scales_of_float16_never_cut_the_range():
     scale = numbers["x.scale"]
     assert scale == np.float16(scale)
     assert 0.0123457 <= scale < 0.01237
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("without", [frozenset(), frozenset({"part/Conv_b"})])
+def test_two_nodes_may_read_one_weight(form, without):
+    weight = np.random.default_rng(0).normal(size=(16, 16, 1, 1)).astype(np.float32) / 4
+    nodes = [node("Conv", "x w", "a"), node("Conv", "a w", "b"), node("Conv", "b head", "y")]
+    model = model_of(nodes, {"w": weight, "head": weight[:1]}, SHAPE)
+    graph = ir.from_proto(model)
+    placement = place(graph, without)
+    write_qdq(graph, placement, dict.fromkeys(placement.edges, 0.05), form)
+    result = ir.to_proto(graph)
+    onnx.checker.check_model(result, full_check=True)
+    names = [entry.name for entry in result.graph.initializer]
+    assert len(names) == len(set(names))
+    assert ("w" in names) == (bool(without) or not form.weights_as_codes)
+    exact = run(model, image())
+    assert 0 < np.abs(run(result, image()) - exact).max() < 0.1 * np.abs(exact).max()
