@@ -8,18 +8,18 @@ convolution the other operand, so that both are fused; one scale for what a Conc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from differseg.export.lowering.registry import operator_in
+from differseg.export.naming import PRODUCTS
 
 Edge = tuple[str, int]
 """A node and the place of one of its operands."""
 
-_KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1}
 _SMALL = 16
 """Products of fewer numbers, or to fewer channels, gain nothing from int8."""
@@ -73,7 +73,7 @@ def place(model: ir.Model, without: frozenset[str] = frozenset()) -> Placement:
     edges: dict[str, list[Edge]] = {}
     for node in graph:
         name = str(node.name)
-        if node.op_type not in _KERNELS or name in excluded:
+        if node.op_type not in PRODUCTS or name in excluded:
             continue
         if name in without:
             excluded[name] = "asked for, or chosen by the search"
@@ -104,7 +104,7 @@ def _excluded(graph: ir.Graph) -> Iterator[tuple[str, str]]:
 
 
 def _kernels(graph: ir.Graph) -> Iterator[ir.Node]:
-    return (node for node in graph if node.op_type in _KERNELS)
+    return (node for node in graph if node.op_type in PRODUCTS)
 
 
 def _operands(node: ir.Node) -> tuple[ir.Value, ir.Value]:
@@ -130,8 +130,8 @@ def _not_learned(graph: ir.Graph) -> Iterator[tuple[str, str]]:
             yield name, f"its weight is {constants[0].dtype}"
 
 
-def _behind(value: ir.Value | None) -> Iterator[ir.Node]:
-    """Yield the kernels whose results reach a value without another kernel in between."""
+def _behind(value: ir.Value | None, fixed: Collection[str]) -> Iterator[ir.Node]:
+    """Yield the learned kernels whose results reach a value without another one in between."""
     todo, seen = [value], set()
     while todo:
         value = todo.pop()
@@ -139,22 +139,24 @@ def _behind(value: ir.Value | None) -> Iterator[ir.Node]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if node.op_type in _KERNELS and not operator_in(str(node.name)):
+        if node.op_type in PRODUCTS and str(node.name) not in fixed:
             yield node
         else:
             todo.extend(node.inputs)
 
 
 def _heads(graph: ir.Graph) -> Iterator[tuple[str, str]]:
+    fixed = dict(_not_learned(graph))
     for value in graph.outputs:
-        for node in _behind(value):
+        for node in _behind(value, fixed):
             yield str(node.name), "makes the logits"
 
 
 def _positions(graph: ir.Graph) -> Iterator[tuple[str, str]]:
+    fixed = dict(_not_learned(graph))
     for sampler in graph:
         if sampler.op_type == "GridSample":
-            for node in _behind(sampler.inputs[1]):
+            for node in _behind(sampler.inputs[1], fixed):
                 yield str(node.name), f"computes positions for '{sampler.name}'"
 
 
@@ -187,7 +189,7 @@ def _single_channel(graph: ir.Graph) -> Iterator[tuple[str, str]]:
             if node in seen:
                 continue
             seen.add(node)
-            if node.op_type in _KERNELS:
+            if node.op_type in PRODUCTS:
                 yield str(node.name), f"reads '{entry.name}', an image of one channel"
             else:
                 todo.extend(use.node for value in node.outputs for use in value.uses())

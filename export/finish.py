@@ -28,7 +28,7 @@ def finish_graph(
     """
     interface = naming.interface_of(model.graph)
     for value in model.graph.initializers.values():
-        naming.mark_parameter(value)
+        naming.mark_stored(value)
     scopes = naming.record_scopes(model)
     fold_constants(model)
     while fold_calls(model.graph):

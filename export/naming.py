@@ -19,8 +19,11 @@ import onnx_ir as ir
 
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _SPELLED_NUMBERS = 8
-_PARAMETER = "differseg.parameter"
+_PARAMETER, _STORED = "differseg.parameter", "differseg.stored"
 _OPERATOR_KEY = "differseg.operator"
+
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that may compute in int8."""
 
 Scopes = dict[str, str]
 """Value name -> path of the module that makes the value."""
@@ -66,13 +69,27 @@ def record_operators(model: ir.Model) -> Operators:
 
 
 def mark_parameter(value: ir.Value) -> None:
-    """Let a constant keep its name: it is what a module calls it."""
+    """Let a constant keep its name: a module calls its learned parameter so."""
     value.meta[_PARAMETER] = True
 
 
 def is_parameter(value: ir.Value) -> bool:
-    """Whether the constant was marked."""
+    """Whether the constant was marked as a parameter."""
     return bool(value.meta.get(_PARAMETER, False))
+
+
+def mark_stored(value: ir.Value) -> None:
+    """Let a parameter or buffer keep its name, but for the matrix or filter of a product.
+
+    That is called after its reader: by the name calibration knows fixed filters from learned ones.
+    """
+    value.meta[_STORED] = True
+
+
+def _own_name(value: ir.Value, reader: ir.Node) -> str | None:
+    if is_parameter(value) or (value.meta.get(_STORED) and reader.op_type not in PRODUCTS):
+        return value.name
+    return None
 
 
 def interface_of(graph: ir.Graph) -> tuple[list[str], list[str]]:
@@ -164,7 +181,7 @@ def _rename_values(graph: ir.Graph, strip: str) -> None:
     for node in graph:
         for index, value in enumerate(node.inputs):
             if value is not None and value.is_initializer() and value not in constants:
-                own = value.name if is_parameter(value) else None
+                own = _own_name(value, node)
                 name = own.removeprefix(strip) if own else _constant_name(node, index, value)
                 constants[value] = _free(name, taken)
         for index, value in enumerate(node.outputs):

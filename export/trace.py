@@ -22,7 +22,7 @@ from differseg.export.lowering.einsum import name_every_axis
 from differseg.export.lowering.nodes import translations
 from differseg.export.lowering.package_wavelets import own_wavelets
 from differseg.export.lowering.standard_ops import gather_along_one_axis, standard_translations
-from differseg.export.naming import keep_interface
+from differseg.export.naming import keep_interface, mark_parameter
 
 TRACE_OPSET = 18
 """The oldest opset that PyTorch's exporter writes; :mod:`differseg.export.opset` goes lower."""
@@ -96,6 +96,9 @@ def trace(
         name_every_axis(program)
         model = _convert(module, program)
     model.graph.name = type(module).__name__
+    for name, _ in module.named_parameters(remove_duplicate=False):
+        if name in model.graph.initializers:
+            mark_parameter(model.graph.initializers[name])
     keep_interface(model.graph, inputs, outputs)
     if dynamic_batch:
         _name_batch_axis(model.graph)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from small_graphs import model_of, node
+from torch import nn
+from torch.nn import functional as F
 
+from differseg.calibration.calibrated import graph_of
 from differseg.calibration.placement import place
+from differseg.export import export_onnx
+from differseg.export.modelfile import read_model
 
 W = np.random.default_rng(0).normal(size=(16, 16, 3, 3)).astype(np.float32)
 ONE = np.random.default_rng(1).normal(size=(1, 16, 1, 1)).astype(np.float32)
@@ -147,3 +153,38 @@ def test_nodes_are_left_out_when_asked():
     found = placed(nodes, constants, without=frozenset({"part/Conv_a"}))
     assert set(found.kernels) == {"part/Conv_z"}
     assert "asked for" in found.excluded["part/Conv_a"]
+
+
+def test_the_head_lies_before_what_only_enlarges_its_result():
+    rows = np.ones((16, 8), np.float32) / 8
+    nodes = [conv("x", "a.weight", "a"), node("Conv", "a head.weight", "s"),
+             node("MatMul", "part/MatMul_y.A s", "y")]  # fmt: skip
+    constants = {"a.weight": W, "head.weight": ONE, "part/MatMul_y.A": rows}
+    found = placed(nodes, constants)
+    assert set(found.kernels) == {"part/Conv_a"}
+    assert found.excluded["part/Conv_s"] == "makes the logits"
+    assert "its numbers are fixed" in found.excluded["part/MatMul_y"]
+
+
+class Filtered(nn.Module):
+    """A learned convolution around a fixed filter and a fixed product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 32, 3)
+        self.last = nn.Conv2d(32, 32, 3)
+        self.head = nn.Conv2d(32, 1, 1)
+        self.register_buffer("taps", torch.rand(32, 1, 3, 3))
+        self.register_buffer("columns", torch.rand(26, 26))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.conv2d(self.first(x), self.taps, groups=32)
+        return self.head(self.last(x @ self.columns))
+
+
+def test_a_buffer_is_no_weight(tmp_path):
+    export_onnx(Filtered(), {"x": torch.rand(1, 3, 30, 30)}, tmp_path / "a.onnx")
+    found = place(graph_of(read_model(tmp_path / "a.onnx")))
+    assert set(found.kernels) == {"first/Conv", "last/Conv"}
+    fixed = {name for name, reason in found.excluded.items() if "fixed" in reason}
+    assert fixed == {"Conv", "MatMul"}

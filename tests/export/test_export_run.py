@@ -110,7 +110,7 @@ def test_a_builder_that_cannot_run_is_a_warning(model_file, monkeypatch):
     monkeypatch.setattr(export_run, "check", check)
     monkeypatch.setattr(export_run.rtx, "is_available", lambda: True)
     options = ExportOptions(out=model_file)
-    unheard = export_run._Steps(lambda name, seconds, words: None)
+    unheard = export_run.Steps(export_run.silent)
     report, warnings = export_run._check(model_file, options, unheard)
     assert report.passed
     assert report.rtx is None
