@@ -25,7 +25,7 @@ from rich.table import Table
 from session_times import Feed, machine, noise, open_session
 
 from differseg.bench.interleave import check_counts
-from differseg.errors import MissingComponentError
+from differseg.errors import InputError, MissingComponentError
 from differseg.options import option, parse, run_main
 
 
@@ -46,6 +46,9 @@ class EnginesOptions:
 
     def __post_init__(self) -> None:
         check_counts(threads=self.threads, runs=self.runs)
+        for path in (self.full, self.int8):
+            if not path.is_file():
+                raise InputError(f"int8_engines: {path}: there is no such file")
 
 
 Run = Callable[[], Any]

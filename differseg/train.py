@@ -57,6 +57,8 @@ _FREE_FIELDS = {
 _MUCH_FROZEN = 0.05
 """Share of frozen parameters from which a start without trained weights is pointed out."""
 _STARTING_PAGE = "docs/models/differseg.md"
+_SHOWN = 4
+"""How many of the tensors that are not rounded are named."""
 _MUCH_REMEMBERED = 0.2
 """Share of the start in the averaged weights at the end of a run from which it is pointed out."""
 
@@ -311,12 +313,15 @@ def _announce(
 
 
 def _rounding(network: FakeQuantization, options: TrainOptions) -> list[str]:
-    skipped = [f"note: not rounded: {text}" for text in network.skipped]
-    return [
+    lines = [
         f"rounding as in {options.qat}: {network.kernels} convolutions and products, "
-        f"{network.sums} operands of sums",
-        *skipped,
+        f"{network.sums} operands of sums"
     ]
+    skipped = network.skipped
+    if skipped:
+        more = f"; and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else ""
+        lines.append(f"note: not rounded: {'; '.join(skipped[:_SHOWN])}{more}")
+    return lines
 
 
 def _random_frozen_parts(model: SegmentationModel) -> list[str]:

@@ -7,6 +7,7 @@ arXiv 2209.08575.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -132,6 +133,18 @@ class Block(nn.Module):
     Shapes: ``(N, channels, H, W)`` float to the same.
     """
 
+    exported_names: ClassVar[dict[str, str]] = {
+        "proj_1": "attn.proj_1",
+        "gate": "attn.spatial_gating_unit",
+        "proj_2": "attn.proj_2",
+        "fc1": "mlp.fc1",
+        "dwconv": "mlp.dwconv",
+        "fc2": "mlp.fc2",
+    }
+    """Part of the :class:`FoldedBlock` -> the part of this that it is made of."""
+    exported_norms: ClassVar[dict[str, str]] = {"attn.proj_1": "norm1", "mlp.fc1": "norm2"}
+    """Convolution -> the normalisation before it, which the folded one takes in."""
+
     def __init__(self, channels: int, hidden: int, *, drop_path: float = 0.0) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(channels)
@@ -147,6 +160,12 @@ class Block(nn.Module):
         scales = [scale[:, None, None] for scale in (self.layer_scale_1, self.layer_scale_2)]
         x = x + self.drop_path(scales[0] * self.attn(self.norm1(x)))
         return x + self.drop_path(scales[1] * self.mlp(self.norm2(x)))
+
+    def exported_shortcut(self) -> Tensor:
+        """Return the factor (C, 1, 1) of the first shortcut in the :class:`FoldedBlock`."""
+        factor, _ = _affine(self.norm1)
+        kept = 1 + self.layer_scale_1.detach().double() * factor
+        return kept[:, None, None].to(self.layer_scale_1.dtype)
 
     def for_export(self, size_hw: tuple[int, int]) -> FoldedBlock:
         """Fold normalisations, layer scales and the inner shortcut into the 1x1 convolutions."""
@@ -230,8 +249,7 @@ class FoldedBlock(nn.Module):
         self.proj_1 = _with_input_affine(attention.proj_1, factor, shift)
         self.gate = attention.spatial_gating_unit
         self.proj_2 = _with_output_affine(attention.proj_2, scale, scale * shift)
-        kept = (1 + scale * factor)[:, None, None].to(source.layer_scale_1.dtype)
-        self.register_buffer("kept", kept)
+        self.register_buffer("kept", source.exported_shortcut())
         self.fc1 = _with_input_affine(perceptron.fc1, *_affine(source.norm2))
         self.dwconv = perceptron.dwconv
         scale = source.layer_scale_2.detach().double()

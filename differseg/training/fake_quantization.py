@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from differseg.errors import DifferSegError, InputError
 from differseg.models.base import SegmentationModel
+from differseg.training.exported_names import ExportedNames
 from differseg.training.qdq_file import QdqFile, SumCall
 
 _LEVELS = 127
@@ -52,6 +53,9 @@ class FakeQuantization:
         _check_fit(model, file)
         self._model, self._levels = model, file.levels
         self._paths = {part: path for path, part in model.named_modules()}
+        self._names = ExportedNames(model)
+        self._taken_in = frozenset(self._names.norms.values())
+        self._before: dict[str, Tensor] = {}  # what these normalisations read
         self._inside: list[str] = []
         self._calls: Counter[str] = Counter()
         self._additions: Counter[str] = Counter()
@@ -73,7 +77,7 @@ class FakeQuantization:
         """Run the network on normalised inputs, in the mode that it is in."""
         parameters = dict(self._model.named_parameters())
         rounded = {
-            f"{path}.weight": round_weight(parameters[f"{path}.weight"], axis, self._levels)
+            f"{path}.weight": self._rounded_weight(path, parameters[f"{path}.weight"], axis)
             for path, axis in self._axes.items()
         }
         return self._run(lambda: functional_call(self._model, rounded, inputs))
@@ -88,6 +92,7 @@ class FakeQuantization:
         finally:
             self._active = False
             self._inside.clear()
+            self._before.clear()
 
     def _count(self) -> tuple[Counter[str], Counter[str]]:
         """Return how often one image calls every module, and how many sums each makes."""
@@ -104,9 +109,10 @@ class FakeQuantization:
 
     def _plan_kernels(self, file: QdqFile, made: Counter[str]) -> list[str]:
         modules, skipped = {path: part for part, path in self._paths.items()}, []
-        for path, calls in file.kernels.items():
+        for exported, calls in file.kernels.items():
             if all(call.scale is None for call in calls):
                 continue
+            path = self._names.in_training(exported)
             part, count = modules.get(path), made[path]
             if not isinstance(part, _KINDS):
                 kind = "no module" if part is None else f"a {type(part).__name__}"
@@ -121,14 +127,33 @@ class FakeQuantization:
 
     def _plan_sums(self, file: QdqFile, added: Counter[str]) -> list[str]:
         skipped = []
-        for path, calls in file.sums.items():
+        for exported, calls in file.sums.items():
             if all(call.scales == (None, None) for call in calls):
                 continue
+            path = self._names.in_training(exported)
             if added[path] == len(calls):
                 self._sums[path] = calls
             else:
                 skipped.append(f"{calls[0].node}: {added[path]} sums, {len(calls)} in the file")
         return skipped
+
+    def _rounded_weight(self, path: str, weight: Tensor, axis: int | None) -> Tensor:
+        """Round a weight; with the normalisation before it inside where the file has it there."""
+        factor = self._folded_factor(path)
+        if factor is None:
+            return round_weight(weight, axis, self._levels)
+        return round_weight(weight * factor, axis, self._levels) / factor
+
+    def _folded_factor(self, path: str) -> Tensor | None:
+        """Return what the normalisation that a convolution takes in multiplies by: (C, 1, 1)."""
+        before = self._names.norms.get(path)
+        if before is None:
+            return None
+        norm = self._model.get_submodule(before)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_var is not None
+        factor = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
+        return torch.where(factor == 0, 1, factor)[:, None, None]
 
     def _enter(self, part: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """Note the module, and round what a kernel reads."""
@@ -137,6 +162,8 @@ class FakeQuantization:
         path = self._paths[part]
         self._inside.append(path)
         call, self._calls[path] = self._calls[path], self._calls[path] + 1
+        if path in self._taken_in:
+            self._before[path] = args[0]
         scales = self._inputs.get(path)
         if scales is None:
             return None
@@ -145,7 +172,13 @@ class FakeQuantization:
                 f"train: --qat: '{path}' is called more than the {len(scales)} times of the file"
             )
         scale = scales[min(call, len(scales) - 1)]
-        return None if scale is None else (_rounded(args[0], scale), *args[1:])
+        if scale is None:
+            return None
+        factor = self._folded_factor(path)
+        if factor is None:
+            return (_rounded(args[0], scale), *args[1:])
+        before = self._before.pop(self._names.norms[path])  # which the file's node reads
+        return (args[0] + factor * (_rounded(before, scale) - before), *args[1:])
 
     def _leave(self, part: nn.Module, args: object, output: object) -> None:
         if self._active and self._inside:
@@ -161,6 +194,9 @@ class FakeQuantization:
         before, after = calls[call].scales
         if before is not None:
             rounded = _rounded(first, before)
+            if call == 0 and path in self._names.shortcuts:
+                wide = self._names.shortcuts[path]() * first
+                rounded = first + _rounded(wide, before) - wide
             first = first.copy_(rounded) if operation in _IN_PLACE else rounded
         return operation(first, second if after is None else _rounded(second, after))
 
