@@ -75,11 +75,10 @@ class FakeQuantization:
 
     def __call__(self, *inputs: Tensor) -> dict[str, Any]:
         """Run the network on normalised inputs, in the mode that it is in."""
-        parameters = dict(self._model.named_parameters())
-        rounded = {
-            f"{path}.weight": self._rounded_weight(path, parameters[f"{path}.weight"], axis)
-            for path, axis in self._axes.items()
-        }
+        rounded = {}
+        for path, axis in self._axes.items():
+            weight = self._model.get_parameter(f"{path}.weight")
+            rounded[f"{path}.weight"] = self._rounded_weight(path, weight, axis)
         return self._run(lambda: functional_call(self._model, rounded, inputs))
 
     def _run(self, forward: Callable[[], dict[str, Any]]) -> dict[str, Any]:
