@@ -18,6 +18,7 @@ from differseg.calibration.scales import Method, tensor_scales
 from differseg.errors import InputError
 from differseg.export.half_graph import to_half
 from differseg.export.half_islands import find_islands
+from differseg.export.layer_norm import decompose_layer_norms, needs_older_norms
 from differseg.export.opset_up import raise_opset
 from differseg.export.precision import HalfReport, check_untyped, set_manifest
 from differseg.export.targets import Target
@@ -37,11 +38,13 @@ class Family:
         half: What is not int8 is float16, in opset 19; else float32 in opset 17.
         form: Spelling of weights and scales.
         reason: Why.
+        older_norms: LayerNormalization is written in older operators.
     """
 
     half: bool
     form: Form
     reason: str
+    older_norms: bool = False
 
 
 def family_of(target: Target, *, reduce_range: bool = False) -> Family:
@@ -51,7 +54,8 @@ def family_of(target: Target, *, reduce_range: bool = False) -> Family:
         return Family(False, form, "processors compute what is not int8 in float32")
     if target.version < TYPED_SINCE:
         form = Form(weights_as_codes=False, reduce_range=reduce_range)
-        return Family(False, form, "TensorRT 8 reads float32 scales and weights, in opset 17")
+        reason = "TensorRT 8 reads float32 scales and weights, in opset 17"
+        return Family(False, form, reason, needs_older_norms(target))
     form = Form(reduce_range=reduce_range, half_scales=True)
     return Family(True, form, "typed float16 around int8, float16 scales need opset 19")
 
@@ -140,6 +144,8 @@ class Calibrated:
         islands = find_islands(model, self.ranges) if family.half else {}
         write_qdq(model, placement, self.scales, family.form)
         decisions = self._decisions(placement, family)
+        if family.older_norms:
+            decompose_layer_norms(model)
         if family.half:
             raise_opset(model)
             count = len(model.graph)
