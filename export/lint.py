@@ -174,7 +174,7 @@ def _foreign_verdict(proto: onnx.NodeProto, target: Target, functions: Functions
 _ADVICE = {
     "DFT": "write the transform as MatMul with constant cosines and sines",
     "STFT": "write the transform as a strided convolution with constant cosines and sines",
-    "LayerNormalization": "export for this target, which writes it as ReduceMean, Sub, Mul, Sqrt and Div",
+    "LayerNormalization": "export for this target, which writes it in older operators",
     "GroupNormalization": "decompose it into Reshape, ReduceMean, Sub, Mul, Sqrt and Div",
     "Col2Im": "add shifted slices, or use ConvTranspose with an identity kernel",
     "DeformConv": "sample with GridSample, or load a plugin library",

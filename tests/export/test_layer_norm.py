@@ -15,7 +15,6 @@ from differseg.export.targets import find_target
 from differseg.export.to_onnx import export_model
 
 SHAPE = (2, 5, 4, 8)
-RNG = np.random.default_rng(0)
 
 
 def older(model: onnx.ModelProto) -> tuple[int, onnx.ModelProto]:
@@ -29,18 +28,20 @@ def older(model: onnx.ModelProto) -> tuple[int, onnx.ModelProto]:
 @pytest.mark.parametrize("axis", [-1, -2, 1, 3])
 @pytest.mark.parametrize("biased", [True, False])
 def test_the_same_numbers(axis, biased):
-    over = SHAPE[axis:]
-    constants = {"s": RNG.normal(size=over).astype(np.float32)}
+    over, random = SHAPE[axis:], np.random.default_rng(0)
+    constants = {"s": random.normal(size=over).astype(np.float32)}
     if biased:
-        constants["b"] = RNG.normal(size=over).astype(np.float32)
+        constants["b"] = random.normal(size=over).astype(np.float32)
     norm = node("LayerNormalization", " ".join(["x", *constants]), "y", axis=axis, epsilon=1e-3)
     model = model_of([norm], constants, SHAPE)
-    x = (0.05 * RNG.normal(size=SHAPE) + 3).astype(np.float32)  # epsilon counts, so does the mean
+    x = (0.05 * random.normal(size=SHAPE) + 3).astype(
+        np.float32
+    )  # epsilon counts, so does the mean
     count, result = older(model)
     assert count == 1
     assert all(n.op_type != "LayerNormalization" for n in result.graph.node)
     assert [entry.name for entry in result.graph.output] == ["y"]
-    assert np.allclose(run(result, x), run(model, x), atol=1e-5)
+    assert np.allclose(run(result, x), run(model, x), atol=1e-4)
 
 
 def test_two_norms_of_one_module_have_names_of_their_own():
