@@ -41,6 +41,7 @@ from differseg.train import main, train
 from differseg.training.fake_quantization import FakeQuantization, _rounded, round_weight
 from differseg.training.qdq_file import KernelCall, QdqFile, SumCall, read_qdq_file
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MODEL = "differseg-edge"
 WEIGHTS = shipped_weights(MODEL)
 assert WEIGHTS is not None
