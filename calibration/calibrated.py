@@ -18,7 +18,7 @@ from differseg.calibration.scales import Method, tensor_scales
 from differseg.errors import InputError
 from differseg.export.half_graph import to_half
 from differseg.export.half_islands import find_islands
-from differseg.export.layer_norm import decompose_layer_norms, needs_older_norms
+from differseg.export.layer_norm import OLDER_NORMS, decompose_layer_norms, needs_older_norms
 from differseg.export.opset_up import raise_opset
 from differseg.export.precision import HalfReport, check_untyped, set_manifest
 from differseg.export.targets import Target
@@ -144,8 +144,8 @@ class Calibrated:
         islands = find_islands(model, self.ranges) if family.half else {}
         write_qdq(model, placement, self.scales, family.form)
         decisions = self._decisions(placement, family)
-        if family.older_norms:
-            decompose_layer_norms(model)
+        if family.older_norms and decompose_layer_norms(model):
+            decisions.append(OLDER_NORMS)
         if family.half:
             raise_opset(model)
             count = len(model.graph)

@@ -33,7 +33,6 @@ from differseg.training.network import network_to_train
 from differseg.training.norms import choose_freeze_norm, norm_state
 from differseg.training.options import TrainOptions, check_options, resume_command
 from differseg.training.precision import choose_device, choose_precision
-from differseg.training.qdq_file import read_qdq_file
 from differseg.training.run_folder import NOTES, RunFolder
 from differseg.training.samples import (
     SYNTHETIC,
@@ -111,7 +110,11 @@ def train(options: TrainOptions, console: Console | None = None) -> dict[str, An
             "it; give another folder for --out"
         )
     start = None if options.init is None else load_start(options.init, model)
-    qdq = None if options.qat is None else read_qdq_file(options.qat)
+    qdq = None
+    if options.qat is not None:
+        from differseg.training.qdq_file import read_qdq_file  # loads onnx
+
+        qdq = read_qdq_file(options.qat)
     policy, why_policy = choose_thermal_policy(options.thermal_policy, model.spec, start)
     data = _open_data(options, model.spec, size_hw, policy, start)
     choices = _choose(options, model.spec, data, why_policy)

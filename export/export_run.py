@@ -16,7 +16,7 @@ from differseg.export import rtx
 from differseg.export.check import CheckReport, check
 from differseg.export.exporter import check_form, float_count, write_graph
 from differseg.export.finish import finish_graph
-from differseg.export.layer_norm import decompose_layer_norms, needs_older_norms
+from differseg.export.layer_norm import OLDER_NORMS, decompose_layer_norms, needs_older_norms
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.manifest_builder import build_manifest, lowering_decisions, output_spec
 from differseg.export.modelfile import (
@@ -36,7 +36,7 @@ from differseg.export.targets import find_target
 from differseg.export.to_onnx import ExportOptions
 from differseg.export.trace import trace
 from differseg.file_hash import sha256_of
-from differseg.manifest import Decision, Manifest, ThermalPolicy
+from differseg.manifest import Manifest, ThermalPolicy
 from differseg.models.deployment import lowered_for_export
 from differseg.models.inputs import input_specs
 from differseg.schema import to_plain
@@ -206,8 +206,7 @@ def _write(
     with steps("simplify"):
         decisions += finish_graph(graph, ops=options.ops, strip=_WRAPPER)
         if needs_older_norms(find_target(options.target)) and decompose_layer_norms(graph):
-            reason = f"{options.target} does not import it"
-            decisions.append(Decision("LayerNormalization", "in older operators", reason))
+            decisions.append(OLDER_NORMS)
     manifest = build_manifest(
         source.spec,
         size_hw,

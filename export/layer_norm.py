@@ -8,6 +8,12 @@ import numpy as np
 import onnx_ir as ir
 
 from differseg.export.targets import Target
+from differseg.manifest import Decision
+
+OLDER_NORMS = Decision(
+    "LayerNormalization", "in older operators", "TensorRT before 8.6 does not import it"
+)
+"""What the manifest says of a file without it."""
 
 _SINCE = (8, 6)
 """The first TensorRT that imports LayerNormalization."""

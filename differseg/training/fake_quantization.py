@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,9 @@ from torch.overrides import TorchFunctionMode
 from differseg.errors import DifferSegError, InputError
 from differseg.models.base import SegmentationModel
 from differseg.training.exported_names import ExportedNames
-from differseg.training.qdq_file import QdqFile, SumCall
+
+if TYPE_CHECKING:
+    from differseg.training.qdq_file import QdqFile, SumCall
 
 _LEVELS = 127
 _KINDS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,10 @@ from differseg.training.averaging import WeightAverage
 from differseg.training.fake_quantization import FakeQuantization
 from differseg.training.norms import BatchStatistics, norms_with_statistics, set_training_mode
 from differseg.training.optimizer import create_optimizer, learning_rate_at
-from differseg.training.qdq_file import QdqFile
 from differseg.training.snapshot import random_state, read_snapshot, restore_random_state
+
+if TYPE_CHECKING:
+    from differseg.training.qdq_file import QdqFile
 
 GRADIENT_NORM = 5.0
 """Gradients are scaled down to this norm; a rare bad batch must not throw the weights away."""
