@@ -27,6 +27,7 @@ from session_times import Feed, machine, noise, open_session
 from differseg.bench.interleave import check_counts
 from differseg.errors import InputError, MissingComponentError
 from differseg.options import option, parse, run_main
+from differseg.runtime.backends.openvino_int8 import write_unsigned
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ def openvino_run(path: Path, feed: Feed, threads: int) -> Run:
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    core = openvino.Core()
+    model = core.read_model(str(path))
+    write_unsigned(openvino, model)
+    request = core.compile_model(model, "CPU", settings).create_infer_request()
     return lambda: request.infer(dict(feed))
 
 

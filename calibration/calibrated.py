@@ -50,8 +50,9 @@ class Family:
 def family_of(target: Target, *, reduce_range: bool = False) -> Family:
     """Return how int8 is spelled for a target."""
     if target.engine == "onnxruntime":
-        form = Form(reduce_range=reduce_range)
-        return Family(False, form, "processors compute what is not int8 in float32")
+        form = Form(reduce_range=reduce_range, unsigned=True)
+        reason = "processors compute what is not int8 in float32, and multiply unsigned by signed"
+        return Family(False, form, reason)
     if target.version < TYPED_SINCE:
         form = Form(weights_as_codes=False, reduce_range=reduce_range)
         reason = "TensorRT 8 reads float32 scales and weights, in opset 17"

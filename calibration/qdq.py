@@ -11,7 +11,7 @@ import onnx_ir as ir
 from differseg.calibration.placement import Kernel, Placement
 from differseg.calibration.scales import quantized_weight
 
-_FLOAT, _INT8 = ir.DataType.FLOAT, ir.DataType.INT8
+_FLOAT, _INT8, _UINT8 = ir.DataType.FLOAT, ir.DataType.INT8, ir.DataType.UINT8
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,15 @@ class Form:
             float32 before a QuantizeLinear, as TensorRT 8 reads them.
         reduce_range: Weights have the codes -63..63 alone.
         half_scales: Scales are numbers that float16 holds.
+        unsigned: Activations are uint8 with a zero point of 128, the same numbers as int8 with
+            one of 0.  Processors multiply unsigned by signed bytes, and OpenVINO 2026.4.1 rounds
+            signed ones wrongly around a Concat.
     """
 
     weights_as_codes: bool = True
     reduce_range: bool = False
     half_scales: bool = False
+    unsigned: bool = False
 
 
 def write_qdq(
@@ -49,7 +53,7 @@ def write_qdq(
         scale = np.float32(scales[name])
         if form.half_scales:
             scale = np.float32(_half_up(scale))
-        read = _pair(graph, values[name], scale, min_place(graph, nodes, edges))
+        read = _pair(graph, values[name], scale, min_place(graph, nodes, edges), form)
         for node, index in edges:
             nodes[node].replace_input_with(index, read)
     for kernel in placement.kernels.values():
@@ -70,18 +74,22 @@ def _half_up(scale: np.floating) -> np.float16:
     return half if half >= scale else np.nextafter(half, np.float16(np.inf))
 
 
-def _pair(graph: ir.Graph, value: ir.Value, scale: np.float32, before: ir.Node) -> ir.Value:
+def _pair(
+    graph: ir.Graph, value: ir.Value, scale: np.float32, before: ir.Node, form: Form
+) -> ir.Value:
     """Put a pair of nodes behind a value; returns what comes out of it."""
     name = str(value.name)
     step = _constant(graph, f"{name}.scale", np.asarray(scale))
-    zero = _constant(graph, f"{name}.zero_point", np.asarray(0, np.int8))
+    zero_point = np.uint8(128) if form.unsigned else np.int8(0)
+    zero = _constant(graph, f"{name}.zero_point", np.asarray(zero_point))
     maker = value.producer()
     stem = name if maker is None else str(maker.name)
     codes = ir.node("QuantizeLinear", [value, step, zero], name=f"{stem}/QuantizeLinear")
     wide = ir.node(
         "DequantizeLinear", [codes.outputs[0], step, zero], name=f"{stem}/DequantizeLinear"
     )
-    _describe(codes.outputs[0], f"{name}.int8", _INT8, value.shape)
+    dtype = _UINT8 if form.unsigned else _INT8
+    _describe(codes.outputs[0], f"{name}.{dtype.name.lower()}", dtype, value.shape)
     _describe(wide.outputs[0], f"{name}.dequantized", _FLOAT, value.shape)
     graph.insert_before(before, [codes, wide])
     return wide.outputs[0]

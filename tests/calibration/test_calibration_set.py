@@ -68,7 +68,14 @@ def assert_equal(ours: list[Feed], device: list[Feed]) -> None:
 def test_a_folder_feeds_what_the_device_feeds(
     model: Path, folder: Path, fed: list[Feed], tmp_path: Path
 ) -> None:
-    run_images(model, folder / "rgb", tmp_path / "out", thermal=folder / "thermal", overlays=False)
+    run_images(
+        model,
+        folder / "rgb",
+        tmp_path / "out",
+        thermal=folder / "thermal",
+        backend="onnxruntime",
+        overlays=False,
+    )
     assert_equal(list(CalibrationSet.from_folder(folder, INPUTS)), fed)
 
 
@@ -81,6 +88,7 @@ def test_a_session_feeds_what_the_device_feeds(model: Path, session: Path, fed: 
         str(session / "thermal"),
         registration=session / "registration.json",
         headless=True,
+        backend="onnxruntime",
     )
     assert_equal(feeds, fed)
     # The thermal range follows the frames, so that single images would have other bytes.

@@ -60,6 +60,7 @@ FORMS = {
     "weights": Form(weights_as_codes=False),
     "half": Form(half_scales=True),
     "seven bits": Form(reduce_range=True),
+    "unsigned": Form(unsigned=True),
 }
 
 
@@ -84,6 +85,19 @@ def test_every_pair_is_int8_with_a_zero_point_of_zero():
     assert "a.weight" not in numbers
     assert numbers["a.bias"].dtype == np.float32
     assert numbers["a.weight.scale"].shape == (16,)
+
+
+def test_unsigned_activations_are_the_same_numbers():
+    """Those of int8 plus 128; weights stay signed."""
+    graph = quantised(FORMS["unsigned"]).graph
+    numbers = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    for n in graph.node:
+        if n.op_type == "QuantizeLinear":
+            assert numbers[n.input[2]].dtype == np.uint8
+            assert numbers[n.input[2]] == 128
+    assert numbers["a.weight.int8"].dtype == np.int8
+    signed, unsigned = run(quantised(), image()), run(quantised(FORMS["unsigned"]), image())
+    assert np.array_equal(signed, unsigned)
 
 
 def test_the_sum_reads_the_same_int8_tensor_as_the_convolution():

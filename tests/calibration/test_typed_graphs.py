@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import onnx
 import pytest
+from typed_forms import typed_forms
 
-from differseg.calibration.calibrated import Calibrated, family_of
 from differseg.export import check, rtx
-from differseg.export.modelfile import manifest_of, read_model
-from differseg.export.parity_data import Feeds, load_samples
-from differseg.export.precision import typed_half
-from differseg.export.targets import find_target
-from differseg.export.to_onnx import export_model
 from differseg.models import create_model, list_models
 
 TYPED = ("jetpack6", "jetpack7", "trt11.4")
@@ -30,21 +22,6 @@ def small_size(name: str) -> tuple[int, int]:
     return height, width
 
 
-def forms(name: str, folder: Path) -> dict[str, Path]:
-    """Write all forms of a network with random weights; by their names."""
-    paths = {form: folder / f"{form}.onnx" for form in ("fp32", "fp16", "int8", "older int8")}
-    export_model(paths["fp32"], model=name, size=small_size(name), limit=1, real=False)
-    model = read_model(paths["fp32"])
-    manifest = manifest_of(model)
-    assert manifest is not None
-    feeds = Feeds(load_samples(manifest.inputs, None, 2, classes=manifest.classes), 2)
-    onnx.save(typed_half(model, feeds)[0], paths["fp16"])
-    calibrated = Calibrated.of(model, manifest, feeds, 2, method="min-max")
-    onnx.save(calibrated.write(family_of(find_target(TYPED[0]))), paths["int8"])
-    onnx.save(calibrated.write(family_of(find_target(OLDER))), paths["older int8"])
-    return paths
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -55,7 +32,7 @@ def forms(name: str, folder: Path) -> dict[str, Path]:
 def test_every_form_is_accepted(name, tmp_path):
     if not name.endswith("edge"):
         pytest.importorskip("timm")
-    paths = forms(name, tmp_path)
+    paths = typed_forms(name, tmp_path, small_size(name), ("int8", "older int8"))
     for form, path in paths.items():
         for target in (OLDER,) if form == "older int8" else TYPED:
             report = check(path, target)
