@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from differseg.errors import InputError, MissingComponentError
+from differseg.export.child_process import ending, facts_in
 from differseg.export.rtx_abi import TESTED_VERSIONS
 
 PACKAGE = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -153,6 +153,23 @@ def is_available() -> bool:
     return True
 
 
+def library_version() -> str:
+    """Return the version of the installed library, such as 1.7.1.
+
+    Raises:
+        MissingComponentError: As :func:`find_libraries`; or the library does not load.
+    """
+    libraries = find_libraries()
+    request = {"core": str(libraries.core), "parser": str(libraries.parser)}
+    facts, how, _ = _collect(request, 120.0)
+    if "version" not in facts:
+        raise MissingComponentError(
+            f"{libraries.core}: NVIDIA's parser and builder does not start ({how}); "
+            f"install the tested version: {_TESTED_PACKAGE}"
+        )
+    return str(facts["version"])
+
+
 def build(
     path: Path | str,
     *,
@@ -161,8 +178,10 @@ def build(
     plugins: Sequence[Path | str] = (),
     threads: int | None = None,
     timeout_s: float = TIMEOUT_S,
+    save: Path | str | None = None,
+    tf32: bool = False,
 ) -> RtxReport:
-    """Parse an ONNX file and compile an engine from it; the engine itself is discarded.
+    """Parse an ONNX file and compile an engine from it.
 
     Args:
         path: The ONNX file.
@@ -172,6 +191,8 @@ def build(
             machine, in the child process: name only those that you trust.
         threads: Threads of the builder; its own choice by default.
         timeout_s: Limit for the child process, seconds.
+        save: Where to write the engine; it is discarded by default.
+        tf32: Allow TF32 in float32 products, which is the library's own default.
 
     Raises:
         InputError: There is no such file, a plugin library cannot be loaded, or the numbers of an
@@ -191,6 +212,8 @@ def build(
         "values": {name: list(numbers) for name, numbers in (values or {}).items()},
         "plugins": [str(Path(plugin).resolve()) for plugin in plugins],
         "threads": threads,
+        "tf32": tf32,
+        "save": None if save is None else str(Path(save).resolve()),
     }
     report = _run_worker(request, timeout_s)
     if report.status == "crashed" and not report.version:
@@ -284,7 +307,7 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
     command = [sys.executable, "-X", "utf8", *_COMMAND]
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     absolute = os.pathsep.join(os.path.abspath(path) for path in paths if path)
-    late, ending, spoken = False, "", b""
+    late, how, spoken = False, "", b""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{_CORE}.so").symlink_to(request["core"])
         searched = [folder, os.environ.get("LD_LIBRARY_PATH", "")]
@@ -299,31 +322,18 @@ def _collect(request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any],
                 env=os.environ | {"PYTHONPATH": absolute, "LD_LIBRARY_PATH": search},
             )
             output, spoken = done.stdout, done.stderr
-            ending = _ending(done.returncode, spoken)
+            how = ending(done.returncode, spoken)
         except subprocess.TimeoutExpired as expired:
             output, late = expired.stdout or b"", True
     facts: dict[str, Any] = {"stage": "start", "log": []}
-    for line in output.decode("utf-8", "replace").splitlines():
-        try:
-            fact = json.loads(line)
-        except ValueError:  # the last line of a process that was killed while it wrote
-            continue
+    for fact in facts_in(output.splitlines()):
         if "log" in fact:
             facts["log"].append(fact.pop("log"))
         facts.update(fact)
     # A library built for TensorRT 10 does not find the logger of 11: ILoggerFinder changed.
     lines = spoken.decode("utf-8", "replace").splitlines()
     facts["log"] += [f"error: {line}" for line in lines if line.startswith(_FROM_PLUGIN)]
-    return facts, ending, late
-
-
-def _ending(code: int, stderr: bytes) -> str:
-    """Name the signal or exit status, and the last line that the process wrote."""
-    names = {int(s): s.name for s in signal.Signals}
-    how = names.get(-code, f"exit status {code}")
-    lines = [" ".join(line.split()) for line in stderr.decode("utf-8", "replace").splitlines()]
-    last = next((line for line in reversed(lines) if line), "")
-    return f"{how}: {last:.300}" if last else how
+    return facts, how, late
 
 
 def _plugin_errors(log: Sequence[str]) -> tuple[str, ...]:
@@ -337,13 +347,13 @@ def _run_worker(request: dict[str, Any], timeout_s: float) -> RtxReport:
     Raises:
         InputError: A plugin library cannot be loaded, or the numbers of an input are needed.
     """
-    facts, ending, late = _collect(request, timeout_s)
+    facts, how, late = _collect(request, timeout_s)
     status: Any = facts.get("status")
     reason = facts.get("reason", "")
     if late:
         status, reason = "timeout", f"no answer within {timeout_s:g} s during {facts['stage']}"
     elif status is None:
-        status, reason = "crashed", f"the process ended in stage {facts['stage']} with {ending}"
+        status, reason = "crashed", f"the process ended in stage {facts['stage']} with {how}"
     if facts["stage"] == "plugin":
         raise InputError(
             f"{facts['plugin']}: NVIDIA's parser and builder cannot load this plugin library "

@@ -36,7 +36,13 @@ NETWORK: Table = {
     "getNbOutputs": (16, "i"),
     "getOutput": (17, "pi"),
 }
-CONFIG: Table = {"addOptimizationProfile": (23, "ip")}
+CONFIG: Table = {
+    "setFlags": (6, "vi"),
+    "getFlags": (7, "i"),
+    "addOptimizationProfile": (23, "ip"),
+}
+TF32_FLAG = 6
+"""Bit of ``BuilderFlag::kTF32``."""
 PROFILE: Table = {"setDimensions": (2, "bsiD"), "setShapeValuesV2": (8, "bsipi")}
 REGISTRY: Table = {"loadLibrary": (6, "ps")}
 MEMORY: Table = {"data": (2, "p"), "size": (3, "z")}

@@ -166,6 +166,8 @@ def run(request: dict[str, Any], emit: Emit) -> None:
     core, onnx_parser = _load(request["core"], request["parser"])
     version = core.getInferLibVersion()
     emit(version=abi.version_text(version))
+    if "model" not in request:
+        return
     memory: dict[str, int] = {}
 
     def sink(severity: int, text: str) -> None:
@@ -202,6 +204,9 @@ def run(request: dict[str, Any], emit: Emit) -> None:
             return
     emit(stage="build")
     config = NativeObject(builder.createBuilderConfig(), abi.CONFIG)
+    if not request.get("tf32"):
+        config.setFlags(config.getFlags() & ~(1 << abi.TF32_FLAG))
+    emit(tf32=bool(config.getFlags() >> abi.TF32_FLAG & 1))
     problem = _add_profile(builder, config, facts["inputs"], request)
     if problem:
         emit(status="build_failed", reason=problem)
@@ -212,7 +217,12 @@ def run(request: dict[str, Any], emit: Emit) -> None:
     if not address:
         emit(status="build_failed")
         return
-    emit(engine_bytes=NativeObject(address, abi.MEMORY).size(), status="built")
+    plan = NativeObject(address, abi.MEMORY)
+    size = plan.size()
+    if request.get("save"):
+        with open(request["save"], "wb") as file:
+            file.write(memoryview((ctypes.c_char * size).from_address(plan.data())))
+    emit(engine_bytes=size, status="built")
 
 
 def main() -> None:
