@@ -1,22 +1,39 @@
-"""Open a model file and make sure that what it says about itself is true.
+"""Read what a model file says about itself, and make sure that its graph is what it says.
 
-The manifest is read through ONNX Runtime's metadata, so the device needs no onnx package.
+The manifest is read from the file's own bytes, so the device needs neither the onnx package nor a
+certain inference engine; an engine that has loaded the graph lends its inputs and outputs to
+:func:`check_graph`.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from differseg.errors import ManifestError, MissingComponentError, ModelFileError
-from differseg.manifest import METADATA_KEY, Manifest, OutputSpec
+from differseg.manifest import METADATA_KEY, Manifest
 from differseg.onnx_metadata import metadata_values
+from differseg.runtime.engine_file import is_engine
 
 _CHECKPOINTS = (".pt", ".pth", ".safetensors", ".ckpt")
-_ENGINES = (".engine", ".plan")
 _EXPORT = "make one with: differseg export --model NAME -o FILE.onnx"
-_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(float16)": "float16"}
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """An input or output of a graph, as the engine that loaded it says.
+
+    Attributes:
+        name: Its name.
+        dtype: Such as ``uint8`` or ``float32``.
+        shape: With -1 for a dynamic size.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
 
 
 def import_onnxruntime() -> Any:
@@ -29,81 +46,77 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise MissingComponentError(
-            f"ONNX Runtime cannot be loaded ({_one_line(error)}); "
+            f"ONNX Runtime cannot be loaded ({one_line(error)}); "
             "install it with: pip install 'differseg[runtime]'"
         ) from None
     return onnxruntime
 
 
-def open_session(
-    model_file: str | Path, options: Any, providers: list[Any]
-) -> tuple[Any, Manifest]:
-    """Load an .onnx file into ONNX Runtime and check its manifest against its graph.
-
-    Args:
-        model_file: Path of the file.
-        options: ``onnxruntime.SessionOptions``.
-        providers: Execution providers, in order.
-
-    Returns:
-        The ``onnxruntime.InferenceSession`` and the manifest.
+def read_manifest(model_file: str | Path) -> Manifest:
+    """Return the manifest of an .onnx file; no engine is needed and no weight is read.
 
     Raises:
-        ModelFileError: Missing, empty, truncated or foreign file, or the graph is not the one
-            that the manifest describes.
+        ModelFileError: Missing, empty, truncated or foreign file.
         ManifestError: The manifest is of another schema or has a wrong field, or there are two.
-        MissingComponentError: ONNX Runtime is not installed.
     """
     path = _checked_path(model_file)
-    onnxruntime = import_onnxruntime()
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # its exceptions share no base but Exception
-        raise ModelFileError(_load_failure(path, error)) from None
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
+        texts = metadata_values(path, METADATA_KEY)
+    except ModelFileError:
+        raise ModelFileError(unreadable(path)) from None
+    if not texts:
         raise ModelFileError(
             f"model {path}: it holds no differseg manifest, so another tool wrote it; export it "
             "with differseg.export.export_onnx(module, example_inputs, path, manifest=...) or "
             f"{_EXPORT}"
         )
-    count = len(metadata_values(path, METADATA_KEY))
-    if count > 1:
+    if len(texts) > 1:
         raise ManifestError(
-            f"model {path}: it holds {count} manifests, expected one; export it again"
+            f"model {path}: it holds {len(texts)} manifests, expected one; export it again"
         )
     try:
-        manifest = Manifest.from_json(text)
+        return Manifest.from_json(texts[0])
     except ManifestError as error:
         raise ManifestError(f"model {path}: {error}") from None
-    _check_graph(path, "input", session.get_inputs(), manifest.inputs)
-    _check_graph(path, "output", session.get_outputs(), manifest.outputs)
-    return session, manifest
 
 
-def read_manifest(model_file: str | Path) -> Manifest:
-    """Return the manifest of an .onnx file without preparing it for running.
+def check_graph(
+    model_file: str | Path,
+    manifest: Manifest,
+    inputs: Sequence[GraphTensor],
+    outputs: Sequence[GraphTensor],
+) -> None:
+    """Compare a loaded graph with the manifest, by name, dtype and shape.
 
     Raises:
-        ModelFileError, ManifestError, MissingComponentError: As :func:`open_session`.
+        ModelFileError: They differ, or a size is dynamic or the batch not 1, so that buffers could
+            not be allocated once.
     """
-    path = _checked_path(model_file)
-    onnxruntime = import_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return open_session(path, options, ["CPUExecutionProvider"])[1]
+    path = Path(model_file)
+    for kind, nodes, specs in (
+        ("input", inputs, manifest.inputs),
+        ("output", outputs, manifest.outputs),
+    ):
+        _check_tensors(path, kind, nodes, specs)
+        for spec in specs:
+            if min(spec.shape) < 1 or spec.shape[0] != 1:
+                raise ModelFileError(
+                    f"model {path}: '{spec.name}' has shape {list(spec.shape)}; the runtime takes "
+                    "batch 1 and fixed sizes, export it with --size HxW"
+                )
 
 
-def mask_output(model_file: str | Path, manifest: Manifest) -> OutputSpec:
-    """Return the one output that a mask is made of.
+def check_outputs(model_file: str | Path, manifest: Manifest) -> None:
+    """Make sure that a mask can be made of a model's outputs.
 
     Raises:
         ModelFileError: The manifest describes other outputs, or another number of classes.
     """
     output, count = manifest.outputs[0], len(manifest.classes)
-    if len(manifest.outputs) != 1:
+    kinds = [spec.kind for spec in manifest.outputs]
+    if kinds == ["mask", "mean"]:
+        return
+    if len(kinds) != 1:
         names = ", ".join(spec.name for spec in manifest.outputs)
         raise ModelFileError(
             f"model {model_file}: expected one output, the manifest names {names}; export it again "
@@ -116,15 +129,14 @@ def mask_output(model_file: str | Path, manifest: Manifest) -> OutputSpec:
             "classes; expected probability [1, 1, H, W] for 2 classes, or class_probability "
             "[1, K, H, W] for K > 2; export it again"
         )
-    return output
 
 
 def _checked_path(model_file: str | Path) -> Path:
     path = Path(model_file)
-    if path.suffix.lower() in _ENGINES:
+    if is_engine(path):
         raise ModelFileError(
-            f"model {path}: a TensorRT engine; this release runs ONNX files, "
-            "so give the .onnx file that it was built from"
+            f"model {path}: a TensorRT engine; expected an .onnx file, such as the one that it was "
+            "built from"
         )
     if not path.exists():
         raise ModelFileError(f"model {path}: there is no such file; {_EXPORT}")
@@ -140,31 +152,22 @@ def _checked_path(model_file: str | Path) -> Path:
     return path
 
 
-def _load_failure(path: Path, error: Exception) -> str:
-    """Say in one line why ONNX Runtime refused the file."""
-    text = _one_line(error)
-    unknown = re.search(r"(\S+) is not a registered function/op", text)
-    if unknown:
-        return (
-            f"model {path}: ONNX Runtime has no operator {unknown[1]}; "
-            "export the model with --ops portable"
-        )
-    if "protobuf" in text.lower():
-        return (
-            f"model {path}: not a readable ONNX file ({path.stat().st_size} bytes, truncated or "
-            "of another kind); export or copy it again"
-        )
-    return f"model {path}: ONNX Runtime cannot load it: {text:.300}"
+def unreadable(path: Path) -> str:
+    """Say that a file is no whole ONNX file."""
+    return (
+        f"model {path}: not a readable ONNX file ({path.stat().st_size} bytes, truncated or "
+        "of another kind); export or copy it again"
+    )
 
 
-def _one_line(error: BaseException) -> str:
-    """Return an error's text on one line, from after ONNX Runtime's status on."""
-    text = " ".join(str(error).split())
-    return re.sub(r"^.*\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+def one_line(error: BaseException) -> str:
+    """Return an error's text on one line."""
+    return " ".join(str(error).split())
 
 
-def _check_graph(path: Path, kind: str, nodes: list[Any], specs: tuple[Any, ...]) -> None:
-    """Compare the graph's inputs or outputs with the manifest's, by name, dtype and shape."""
+def _check_tensors(
+    path: Path, kind: str, nodes: Sequence[GraphTensor], specs: Sequence[Any]
+) -> None:
     where = f"model {path}: the graph is not the one its manifest describes"
     found = {node.name: node for node in nodes}
     if set(found) != {spec.name for spec in specs}:
@@ -174,16 +177,13 @@ def _check_graph(path: Path, kind: str, nodes: list[Any], specs: tuple[Any, ...]
         )
     for spec in specs:
         node = found[spec.name]
-        dtype = _TYPES.get(node.type, node.type)
-        if dtype != spec.dtype:
+        if node.dtype != spec.dtype:
             raise ModelFileError(
-                f"{where}: {kind} '{spec.name}' is {dtype}, "
+                f"{where}: {kind} '{spec.name}' is {node.dtype}, "
                 f"the manifest says {spec.dtype}; export it again"
             )
-        # A dynamic size is a name (or None) in the graph and -1 in the manifest.
-        shape = tuple(size if isinstance(size, int) else -1 for size in node.shape)
-        if shape != spec.shape:
+        if node.shape != spec.shape:
             raise ModelFileError(
-                f"{where}: {kind} '{spec.name}' is {list(shape)}, "
+                f"{where}: {kind} '{spec.name}' is {list(node.shape)}, "
                 f"the manifest says {list(spec.shape)}; export it again"
             )

@@ -34,6 +34,7 @@ if __name__ == "__main__":
 
 from differseg.errors import DifferSegError, InputError, MissingComponentError
 from differseg.options import option, parse, run_main
+from differseg.runtime.backends.options import EngineOptions
 
 if TYPE_CHECKING:
     from differseg.runtime.feed import Feed
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(EngineOptions):
     """Segment an RGB camera, or an RGB and a thermal camera, live or recorded."""
 
     model: Path = option(metavar="F.onnx")
@@ -80,10 +81,6 @@ class RunOptions:
     """The thermal camera is lost after this long without a pair."""
     live: bool = False
     """Play files and folders in real time and drop what is late."""
-    backend: Literal["auto", "onnxruntime"] = "auto"
-    """Inference engine."""
-    threads: int | None = option(None, metavar="N")
-    """Processor threads of the engine; one per usable core when left out."""
     json: bool = False
     """Print the summary as one JSON document on the last line."""
 
@@ -161,7 +158,12 @@ def execute(
             on_note(text)
 
     with Segmenter(
-        options.model, options.backend, threads=options.threads, color_order="BGR"
+        options.model,
+        options.backend,
+        options.threads,
+        "BGR",
+        cpu_precision=options.cpu_precision,
+        engine_key=options.engine_key,
     ) as segmenter:
         _check_modalities(segmenter, options)
         registration = _given_registration(options, note)

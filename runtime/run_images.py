@@ -30,6 +30,8 @@ if __name__ == "__main__":
 
 from differseg.errors import InputError, MissingComponentError
 from differseg.options import option, parse, run_main
+from differseg.runtime.backends import BackendName, CpuPrecision
+from differseg.runtime.backends.options import EngineOptions
 
 if TYPE_CHECKING:
     from differseg.runtime.overlay import OverlayPainter
@@ -44,7 +46,7 @@ _LEAST_SHOWN = 0.0005  # part of a class that is not printed as 0.0 %
 
 
 @dataclass(frozen=True)
-class RunImagesOptions:
+class RunImagesOptions(EngineOptions):
     """Segment image files and write masks and overlays."""
 
     model: Path = option(metavar="F.onnx")
@@ -64,8 +66,6 @@ class RunImagesOptions:
     threshold: float | None = None
     """Probability from which a pixel is foreground, for two classes; the model's own when left
     out."""
-    threads: int | None = None
-    """Processor threads; one per usable core when left out."""
     overlays: bool = True
     """Write overlays as well as masks."""
     viewable: bool = False
@@ -115,7 +115,10 @@ def run_images(
     flow: str | Path | None = None,
     registration: str | Path | Registration | None = None,
     threshold: float | None = None,
+    backend: BackendName = "auto",
     threads: int | None = None,
+    cpu_precision: CpuPrecision | None = None,
+    engine_key: str | Path | None = None,
     overlays: bool = True,
     viewable: bool = False,
     progress: bool = False,
@@ -134,7 +137,10 @@ def run_images(
         registration: Homography of the thermal images, or its file.
         threshold: Probability from which a pixel is foreground; None takes the model's.  For
             models with two classes.
+        backend: Inference engine; ``auto`` takes the fastest that is installed.
         threads: Processor threads; None takes one per usable core.
+        cpu_precision: What OpenVINO computes in; None takes float32.
+        engine_key: Key file of who must have signed an engine; None takes any that we built.
         overlays: Whether to write overlays.
         viewable: Masks as 0 and 255, or in the colours of more than two classes, instead of ids.
         progress: Whether to show a progress bar on standard error.
@@ -151,7 +157,9 @@ def run_images(
     if isinstance(registration, (str, Path)):
         registration = Registration.load(registration)
     samples = match_images(places)
-    with Segmenter(model, threads=threads, color_order="BGR", threshold=threshold) as segmenter:
+    with Segmenter(
+        model, backend, threads, "BGR", threshold, cpu_precision, engine_key
+    ) as segmenter:
         _check_modalities(segmenter, places, registration)
         note = None if registration is None else registration.coverage_note()
         if note is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,14 @@ import numpy.typing as npt
 
 from differseg.errors import CheckFailedError, InputError
 from differseg.manifest import ClassSpec, Manifest, background_of
-from differseg.runtime.backends import BackendName, open_backend
-from differseg.runtime.decision import ArgmaxDecision, Decision, ThresholdDecision
-from differseg.runtime.model_file import mask_output
+from differseg.runtime.backends import (
+    BackendName,
+    CpuPrecision,
+    OverlappingBackend,
+    open_backend,
+)
+from differseg.runtime.model_file import check_outputs
+from differseg.runtime.network_output import NetworkOutput, output_reader
 from differseg.runtime.preprocess import ColorOrder, InputPreparer
 
 _LOG = logging.getLogger("differseg.runtime")
@@ -33,9 +38,10 @@ class Result:
 
     mask: npt.NDArray[np.uint8]
     """(H, W) uint8 class ids, at the size of the first frame (rgb where the model has it)."""
-    probability: npt.NDArray[np.float32]
+    probability: npt.NDArray[np.float32] | None
     """(Hm, Wm) float32 in 0..1, probability of the foreground class at the model's size; of a
-    model with K > 2 classes (K, Hm, Wm), one map for each of ``classes``."""
+    model with K > 2 classes (K, Hm, Wm), one map for each of ``classes``; None of a model that
+    gives masks."""
     timings_ms: dict[str, float]
     """Milliseconds of the stages ``prepare``, ``infer`` and ``post``."""
     classes: tuple[ClassSpec, ...]
@@ -50,7 +56,7 @@ class Result:
         return replace(
             self,
             mask=self.mask.copy(),
-            probability=self.probability.copy(),
+            probability=None if self.probability is None else self.probability.copy(),
             timings_ms=dict(self.timings_ms),
             class_coverage=dict(self.class_coverage),
         )
@@ -66,12 +72,15 @@ class Segmenter:
     because its results share its buffers.
 
     Args:
-        model_file: An .onnx file written by ``differseg export``.
-        backend: Inference engine; ``auto`` chooses and gives its reason in ``backend.reason``.
+        model_file: An .onnx file written by ``differseg export``, or an engine by ``build``.
+        backend: Inference engine; ``auto`` chooses and gives its reason in ``backend.reason``, a
+            named one is taken or is an error.
         threads: Processor threads; None takes one per core that this process may use.
         color_order: Order of the colour channels in the frames; OpenCV captures BGR.
         threshold: Probability from which a pixel is foreground; None takes the manifest's.  For
             models with two classes.
+        cpu_precision: What OpenVINO computes in; None takes float32.
+        engine_key: Key file of who must have signed an engine; None takes any that we built.
 
     Raises:
         ModelFileError, ManifestError: The file cannot be used; the text says why.
@@ -92,25 +101,31 @@ class Segmenter:
         threads: int | None = None,
         color_order: ColorOrder = "RGB",
         threshold: float | None = None,
+        cpu_precision: CpuPrecision | None = None,
+        engine_key: str | Path | None = None,
     ) -> None:
         if threshold is not None and not 0 < threshold < 1:
             raise InputError(f"threshold: expected a value between 0 and 1, got {threshold}")
         self.model_file = Path(model_file)
-        self.backend = open_backend(model_file, backend, threads)
-        output = mask_output(self.model_file, self.manifest)
-        self._decision = _decision(self.manifest, threshold)
+        self._warnings: list[str] = []
+        self.backend = open_backend(
+            model_file,
+            backend,
+            threads,
+            cpu_precision,
+            engine_key=None if engine_key is None else Path(engine_key),
+            warn=self._warn,
+        )
+        check_outputs(self.model_file, self.manifest)
         self._background = background_of(self.manifest.classes)
         self._preparers = {
             spec.modality: InputPreparer(spec, color_order=color_order)
             for spec in self.manifest.inputs
         }
         self._names = {spec.modality: spec.name for spec in self.manifest.inputs}
-        maps = self.backend.outputs[output.name][0]  # (1 or K, Hm, Wm)
-        self._output = maps[0] if output.kind == "probability" else maps
-        # A view where the network gives float32: its output buffer is the result's.
-        self._probability = self._output.astype(np.float32, copy=False)
+        self._threshold = threshold
+        self._reader = output_reader(self.manifest, threshold, self.backend.outputs)
         self._mask = np.empty((0, 0), np.uint8)
-        self._warnings: list[str] = []
         self._aspect_seen = False
         if self.manifest.weights.source.startswith("random"):
             self._warn(
@@ -152,32 +167,49 @@ class Segmenter:
             InputError: A modality too many or too few, or an image that cannot be used.
             CheckFailedError: The network gave NaN or infinity.
         """
-        self._check_keywords(frames)
-        start_s = time.perf_counter()
-        for modality, preparer in self._preparers.items():
-            buffer = self.backend.inputs[self._names[modality]]
-            preparer.prepare(frames[modality], timestamp_s=timestamp_s, out=buffer)
-        if not self._aspect_seen:
-            self._check_aspect(frames)
+        started_s = time.perf_counter()
+        size_hw = self._prepare(frames, timestamp_s, self.backend.inputs)
         prepared_s = time.perf_counter()
         self.backend.run()
-        inferred_s = time.perf_counter()
-        height, width = frames[self.modalities[0]].shape[:2]
-        coverage = self._postprocess((height, width))
-        background = 0.0 if self._background is None else coverage[self._background.name]
-        done_s = time.perf_counter()
-        return Result(
-            mask=self._mask,
-            probability=self._probability,
-            timings_ms={
-                "prepare": (prepared_s - start_s) * 1e3,
-                "infer": (inferred_s - prepared_s) * 1e3,
-                "post": (done_s - inferred_s) * 1e3,
-            },
-            classes=self.manifest.classes,
-            coverage=1.0 - background,
-            class_coverage=coverage,
-        )
+        return self._result(self._reader, size_hw, started_s, prepared_s)
+
+    def overlapped(self, frames: Iterable[Mapping[str, npt.NDArray[Any]]]) -> Iterator[Result]:
+        """Segment single frames, or pairs, in order, and give their results in order.
+
+        While the engine computes one frame, the next is prepared and the one before is read, where
+        it has buffers for that (TensorRT); other engines take one frame after the other.
+
+        Args:
+            frames: The keywords of a call for each, without time stamps.
+
+        Yields:
+            As a call returns; the arrays are overwritten when the next result is asked for.
+
+        Raises:
+            InputError, CheckFailedError: As a call.
+        """
+        backend = self.backend
+        if not isinstance(backend, OverlappingBackend):
+            for frame in frames:
+                yield self(timestamp_s=None, **frame)
+            return
+        readers = [
+            output_reader(self.manifest, self._threshold, slot.outputs) for slot in backend.slots
+        ]
+        under_way: tuple[int, tuple[int, int], float, float] | None = None
+        for number, frame in enumerate(frames):
+            index = number % len(readers)
+            started_s = time.perf_counter()
+            size_hw = self._prepare(frame, None, backend.slots[index].inputs)
+            prepared_s = time.perf_counter()
+            backend.start(index)
+            if under_way is not None:
+                backend.finish(under_way[0])
+                yield self._result(readers[under_way[0]], *under_way[1:])
+            under_way = index, size_hw, started_s, prepared_s
+        if under_way is not None:
+            backend.finish(under_way[0])
+            yield self._result(readers[under_way[0]], *under_way[1:])
 
     def warmup(self, runs: int = 2) -> None:
         """Run the network on zeros, so that the first real frame is not the slow one."""
@@ -205,7 +237,48 @@ class Segmenter:
     ) -> None:
         self.close()
 
-    def _check_keywords(self, frames: dict[str, npt.NDArray[Any]]) -> None:
+    def _prepare(
+        self,
+        frames: Mapping[str, npt.NDArray[Any]],
+        timestamp_s: float | None,
+        inputs: Mapping[str, npt.NDArray[Any]],
+    ) -> tuple[int, int]:
+        """Fill input buffers from frames; return the size of the mask."""
+        self._check_keywords(frames)
+        for modality, preparer in self._preparers.items():
+            buffer = inputs[self._names[modality]]
+            preparer.prepare(frames[modality], timestamp_s=timestamp_s, out=buffer)
+        if not self._aspect_seen:
+            self._check_aspect(frames)
+        height, width = frames[self.modalities[0]].shape[:2]
+        return height, width
+
+    def _result(
+        self,
+        reader: NetworkOutput,
+        size_hw: tuple[int, int],
+        started_s: float,
+        prepared_s: float,
+    ) -> Result:
+        """Make the result of output buffers that are filled."""
+        inferred_s = time.perf_counter()
+        coverage = self._postprocess(reader, size_hw)
+        background = 0.0 if self._background is None else coverage[self._background.name]
+        done_s = time.perf_counter()
+        return Result(
+            mask=self._mask,
+            probability=reader.probability,
+            timings_ms={
+                "prepare": (prepared_s - started_s) * 1e3,
+                "infer": (inferred_s - prepared_s) * 1e3,
+                "post": (done_s - inferred_s) * 1e3,
+            },
+            classes=self.manifest.classes,
+            coverage=1.0 - background,
+            class_coverage=coverage,
+        )
+
+    def _check_keywords(self, frames: Mapping[str, npt.NDArray[Any]]) -> None:
         given = [name for name, frame in frames.items() if frame is not None]
         if set(given) != set(self._preparers):
             raise InputError(
@@ -213,7 +286,7 @@ class Segmenter:
                 f"got {' and '.join(given) or 'nothing'}"
             )
 
-    def _check_aspect(self, frames: dict[str, npt.NDArray[Any]]) -> None:
+    def _check_aspect(self, frames: Mapping[str, npt.NDArray[Any]]) -> None:
         """Warn when two frames cannot show the same view, because their aspects differ."""
         self._aspect_seen = True
         first, *others = self.modalities
@@ -230,30 +303,14 @@ class Segmenter:
         self._warnings.append(text)
         _LOG.warning(text)
 
-    def _postprocess(self, size_hw: tuple[int, int]) -> dict[str, float]:
+    def _postprocess(self, reader: NetworkOutput, size_hw: tuple[int, int]) -> dict[str, float]:
         """Fill the mask from the network's output; return each class's part."""
-        if self._output.dtype != np.float32:
-            np.copyto(self._probability, self._output)
-        # One number tells NaN and infinity without a pass that allocates a boolean image.
-        if not math.isfinite(float(self._probability.sum(dtype=np.float32))):
+        if not reader.is_finite():
             raise CheckFailedError(
                 f"model {self.model_file}: the network's output holds NaN or infinity for this "
                 "frame; check the file with: differseg parity"
             )
         if self._mask.shape != size_hw:
             self._mask = np.empty(size_hw, np.uint8)
-        parts = self._decision.fill(self._probability, self._mask)
+        parts = reader.fill(self._mask)
         return {spec.name: part for spec, part in zip(self.manifest.classes, parts, strict=True)}
-
-
-def _decision(manifest: Manifest, threshold: float | None) -> Decision:
-    """Return what makes masks of a model's output; refuse a threshold where there is none."""
-    ids = [spec.id for spec in manifest.classes]
-    if manifest.outputs[0].kind == "probability":
-        return ThresholdDecision(ids, manifest.threshold if threshold is None else threshold)
-    if threshold is not None:
-        raise InputError(
-            f"threshold: {manifest.model} has {len(ids)} classes and takes the most probable one "
-            "at every pixel; leave the threshold out"
-        )
-    return ArgmaxDecision(ids)

@@ -73,8 +73,11 @@ def test_a_checkpoint_says_how_to_export(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.engine", "model.plan"])
-def test_an_engine_is_for_a_later_release(tmp_path: Path, name: str) -> None:
-    assert "TensorRT engine" in refusal(tmp_path / name)
+def test_an_engine_is_no_onnx_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelFileError, match=r"onnxruntime reads \.onnx files"):
+        open_backend(tmp_path / name, "onnxruntime")
+    with pytest.raises(ModelFileError, match="a TensorRT engine; expected an"):
+        read_manifest(tmp_path / name)
 
 
 def test_a_file_without_a_manifest_says_how_to_export(tmp_path: Path) -> None:
@@ -170,11 +173,11 @@ def test_without_onnxruntime_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingComponentError, match=r"pip install 'differseg\[runtime\]'"):
-        open_backend(tiny_model)
+        open_backend(tiny_model, "onnxruntime")
 
 
 def test_wrong_backend_arguments(tiny_model: Path) -> None:
-    with pytest.raises(InputError, match="auto or onnxruntime, got 'tensorrt'"):
-        open_backend(tiny_model, "tensorrt")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"expected one of auto, .*, got 'fastest'"):
+        open_backend(tiny_model, "fastest")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least 1, got 0"):
         open_backend(tiny_model, threads=0)

@@ -10,7 +10,7 @@ from differseg.runtime.backends import open_backend
 
 
 def test_buffers_are_the_graphs_memory(tiny_model: Path) -> None:
-    backend = open_backend(tiny_model, threads=1)
+    backend = open_backend(tiny_model, "onnxruntime", threads=1)
     assert {name: (b.shape, b.dtype.name) for name, b in backend.inputs.items()} == {
         "rgb": ((1, 16, 24, 3), "uint8"),
         "thermal": ((1, 1, 16, 24), "float32"),
@@ -24,17 +24,15 @@ def test_buffers_are_the_graphs_memory(tiny_model: Path) -> None:
         assert np.allclose(output, 0.6 * red / 255 + 0.25 * heat, atol=1e-6)
 
 
-def test_the_choice_comes_with_its_reason(tiny_model: Path) -> None:
-    automatic = open_backend(tiny_model)
-    assert automatic.name == "onnxruntime CPU"
-    assert "an ONNX file" in automatic.reason
-    assert "one per usable core" in automatic.reason
+def test_its_settings_come_with_their_reason(tiny_model: Path) -> None:
     chosen = open_backend(tiny_model, "onnxruntime", threads=1)
-    assert chosen.reason.startswith("asked for; 1 threads, asked for")
+    assert chosen.name == "onnxruntime CPU"
+    assert chosen.reason.startswith("asked for; 1 threads, asked for; idle threads sleep")
+    assert "one per usable core" in open_backend(tiny_model, "onnxruntime").reason
 
 
 def test_closing_twice_is_fine_and_running_after_it_is_one_line(tiny_model: Path) -> None:
-    backend = open_backend(tiny_model, threads=1)
+    backend = open_backend(tiny_model, "onnxruntime", threads=1)
     backend.close()
     backend.close()
     with pytest.raises(DifferSegError, match="closed"):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -64,7 +65,7 @@ def test_masks_overlays_and_summary(folders: Path, tiny_model: Path) -> None:
     assert list(summary.stages) == ["read", "prepare", "infer", "post", "write"]
     assert all(0 < stage.p50_ms <= stage.p95_ms for stage in summary.stages.values())
     assert summary.warnings == ()
-    assert summary.backend.startswith("onnxruntime CPU: ")
+    assert re.match(r"(openvino|onnxruntime) CPU: chosen because ", summary.backend)
 
 
 def test_viewable_masks_without_overlays(folders: Path, tiny_model: Path) -> None:

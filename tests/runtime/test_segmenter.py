@@ -147,7 +147,8 @@ def test_nan_from_the_network_is_a_failed_check(tmp_path: Path) -> None:
     model = tiny_onnx()
     model.graph.initializer[1].raw_data = np.array(np.nan, np.float32).tobytes()
     path = write_model(tmp_path / "nan.onnx", model, tiny_manifest())
-    with Segmenter(path, threads=1) as segmenter, pytest.raises(CheckFailedError, match="NaN"):
+    segmenter = Segmenter(path, "onnxruntime", threads=1)
+    with segmenter, pytest.raises(CheckFailedError, match="NaN"):
         segmenter(**frames())
 
 
