@@ -1,57 +1,84 @@
-"""The verb: render frames, start the peers, measure them in turn, print the table."""
+"""The verb: measure a model file beside its peers, or count its work and hold it to the roof."""
 
 from __future__ import annotations
 
 import json
 import platform
-import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from differseg.bench.interleave import MAX_OUTSIDE_CORES, PeerTimes, check_counts, measure
+from differseg.bench.interleave import PeerTimes, check_counts, measure
 from differseg.bench.machine import cpu_name
-from differseg.bench.worker import PEERS
+from differseg.bench.peers import Peer, parse_peers
+from differseg.bench.result import BenchResult
+from differseg.bench.tables import print_tables, tables_as_markdown
 from differseg.errors import InputError
 from differseg.manifest import Manifest
 from differseg.options import option, parse
+from differseg.runtime.backends import BackendName, CpuPrecision
+from differseg.runtime.engine_file import is_engine, read_sidecar
+from differseg.runtime.model_file import read_manifest
+
+if TYPE_CHECKING:
+    from differseg.bench.roofline_report import RooflineReport
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Measure a model file from camera frame to mask, and its peers in the same run."""
+    """Measure a model file from bare engine to camera run, beside its peers in the same run.
 
-    model: Path = option(positional=True, metavar="MODEL.onnx")
-    """The exported file."""
+    With --roofline or --device: what its layers compute and move, how near this machine's engines
+    come to the roof, and an estimate for devices that are not here.
+    """
 
-    vs: str = "session"
-    """Peers, separated by commas: session (the bare ONNX Runtime session), torch (eager), none."""
+    model: Path = option(positional=True, metavar="MODEL")
+    """The exported file, or an engine."""
 
-    checkpoint: Path | None = None
+    vs: str = option("none", metavar="LIST")
+    """Peers, separated by commas: session (bare ONNX Runtime), torch (eager), an engine such as
+    openvino or openvino:bf16, another model file, FILE@ENGINE, or none."""
+
+    backend: BackendName = option("auto", metavar="NAME")
+    """Engine of the model file; auto takes the fastest that is installed and says which."""
+
+    cpu_precision: CpuPrecision | None = option(None, metavar="P")
+    """What OpenVINO computes float32 parts in: f32, bf16 or f16."""
+
+    checkpoint: Path | None = option(None, metavar="FILE")
     """Weights for the torch peer; the model's shipped weights by default."""
 
-    threads: int = 2
+    threads: int = option(2, metavar="N")
     """Threads of each engine."""
 
-    frames: int = 20
+    frames: int = option(20, metavar="N")
     """Frames in a burst."""
 
-    bursts: int = 5
+    bursts: int = option(5, metavar="N")
     """Bursts of each process, taken in turn with the other peers' bursts."""
 
-    rounds: int = 3
+    rounds: int = option(3, metavar="N")
     """Fresh processes of each engine; the figure is the median of their medians."""
+
+    roofline: bool = False
+    """Measure this machine's roofs and every layer, instead of frames."""
+
+    device: tuple[str, ...] = option((), metavar="NAME")
+    """Estimate the time on a device such as orin-nano-8gb, or on all (may be repeated)."""
+
+    slowest: int = option(0, metavar="N")
+    """With --roofline: also list the N slowest layers."""
 
     json: bool = False
     """Print one JSON document as the last line."""
 
-    markdown: Path | None = None
-    """Also write the table to this file, for the docs."""
+    markdown: Path | None = option(None, metavar="FILE")
+    """Also write the tables to this file, for the docs."""
 
     def __post_init__(self) -> None:
         check_counts(
@@ -61,147 +88,60 @@ class BenchOptions:
             raise InputError(f"bench: --checkpoint {self.checkpoint}: there is no such file")
         if self.markdown is not None and not self.markdown.parent.is_dir():
             raise InputError(f"bench: --markdown: there is no folder {self.markdown.parent}")
-
-
-@dataclass(frozen=True)
-class BenchResult:
-    """Figures of one run: the runtime first, then its peers."""
-
-    model: str
-    machine: str
-    versions: str
-    method: str
-    peers: dict[str, PeerTimes]
-
-    def rows(self) -> list[list[str]]:
-        """Return the table: one row a peer, times in ms."""
-        own = self.peers["runtime"].median_ms
-        rows = []
-        for name, peer in self.peers.items():
-            times = np.concatenate([np.asarray(t) for t in peer.processes_ms])
-            p95, p99 = np.percentile(times, [95, 99])
-            low, high = min(peer.medians_ms), max(peer.medians_ms)
-            rows.append(
-                [
-                    name,
-                    peer.description,
-                    f"{peer.median_ms:.1f} [{low:.1f} - {high:.1f}]",
-                    f"{p95:.1f}",
-                    f"{p99:.1f}",
-                    f"{1e3 / peer.median_ms:.1f}",
-                    f"{own / peer.median_ms:.2f}",
-                    f"{peer.peak_mib:.0f}",
-                ]
-            )
-        return rows
-
-    @property
-    def warning(self) -> str | None:
-        """One line where the figures are not fit to be quoted."""
-        names = [name for name, peer in self.peers.items() if peer.disturbed]
-        if not names:
-            return None
-        return (
-            f"other programs used more than {MAX_OUTSIDE_CORES} cores during every burst of "
-            f"{', '.join(names)}: do not quote these figures; measure again on an idle machine"
-        )
-
-    def stage_rows(self) -> list[list[str]]:
-        """Return one row a stage of the runtime: p50, p95, p99 in ms."""
-        rows = []
-        for stage, times in self.peers["runtime"].stages_ms.items():
-            values = np.percentile(times, [50, 95, 99])
-            rows.append([stage, *(f"{value:.2f}" for value in values)])
-        return rows
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the figures as plain values for ``--json``."""
-        peers = {}
-        for name, peer in self.peers.items():
-            times = [t for process in peer.processes_ms for t in process]
-            peers[name] = {
-                "description": peer.description,
-                "median_ms": peer.median_ms,
-                "process_medians_ms": peer.medians_ms,
-                "p95_ms": float(np.percentile(times, 95)),
-                "p99_ms": float(np.percentile(times, 99)),
-                "frames": len(times),
-                "dropped_bursts": peer.dropped_bursts,
-                "disturbed": peer.disturbed,
-                "peak_mib": peer.peak_mib,
-                "stages_p50_ms": {k: statistics.median(v) for k, v in peer.stages_ms.items()},
-            }
-        return {
-            "model": self.model,
-            "machine": self.machine,
-            "versions": self.versions,
-            "method": self.method,
-            "warning": self.warning,
-            "peers": peers,
-        }
-
-
-_HEAD = [
-    "peer",
-    "engine",
-    "median ms [processes]",
-    "p95",
-    "p99",
-    "frames/s",
-    "runtime / peer",
-    "MiB",
-]
-_STAGE_HEAD = ["stage of the runtime", "p50 ms", "p95 ms", "p99 ms"]
+        if self.slowest < 0 or (self.slowest and not self.roofline):
+            raise InputError("bench: --slowest N goes with --roofline, and N is at least 1")
 
 
 def bench(options: BenchOptions) -> BenchResult:
-    """Measure the runtime and its peers on rendered frames.
+    """Measure the levels of a model file and its peers on rendered frames.
 
     Raises:
         InputError: An unknown peer, a model with an input that cannot be rendered, or weights
             for the torch peer that cannot be found.
-        ModelFileError: Not a file that differseg wrote.
+        ModelFileError, ManifestError: A file that cannot be used.
     """
-    from differseg.runtime.segmenter import Segmenter
-
-    with Segmenter(options.model, threads=1) as segmenter:
-        manifest = segmenter.manifest
-    others = {spec.modality for spec in manifest.inputs} - {"rgb", "thermal"}
-    if others:
-        raise InputError(
-            f"bench: {options.model} takes {' and '.join(sorted(others))}, for which no frames can "
-            "be rendered; give a model of rgb, or of rgb and thermal"
-        )
-    peers = _peer_names(options.vs)
+    peers = parse_peers(options.model, options.vs, options.backend, options.cpu_precision)
+    manifest = _manifest(options.model)
+    for peer in peers:
+        _check_modalities(peer.model, _manifest(peer.model))
     with tempfile.TemporaryDirectory() as folder:
         frames = Path(folder) / "frames.npz"
-        _render_frames(options.model, manifest, frames)
-        arguments = {
-            peer: ["--model", str(options.model.resolve()), "--frames", str(frames)]
-            for peer in peers
-        }
-        if "torch" in peers:
-            weights = _weights(options, manifest)
-            arguments["torch"] += ["--checkpoint", str(weights)]
+        bare = any(peer.kind in ("session", "torch") for peer in peers)
+        render_frames(manifest, frames, inputs_of=options.model if bare else None)
+        arguments = {peer.label: _arguments(peer, frames, options, manifest) for peer in peers}
         times = _measure_with_progress(arguments, options)
     return BenchResult(
-        model=f"{manifest.model} {'x'.join(map(str, manifest.inputs[0].size_hw))}",
+        model=f"{manifest.model} {'x'.join(map(str, manifest.inputs[0].size_hw))} "
+        f"{manifest.precision}",
         machine=f"{cpu_name()}, {options.threads} threads",
         versions=f"Python {platform.python_version()}, numpy {np.__version__}, "
         f"OpenCV {_installed('opencv-python-headless', 'opencv-python')}",
         method=f"{options.rounds} processes each, {options.bursts} bursts of {options.frames} "
-        "frames or more in turn, median of process medians [lowest - highest]",
+        "frames or more in turn, median of process medians [lowest-highest]; "
+        "speed: of the bare engine = 1",
         peers=times,
+        kinds={peer.label: peer.kind for peer in peers},
     )
 
 
-def _peer_names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name and name != "none"]
-    known = [name for name in PEERS if name != "runtime"]
-    for name in names:
-        if name not in known:
-            raise InputError(f"bench: --vs: no peer '{name}'; choose from {', '.join(known)}")
-    return ["runtime", *names]
+def _manifest(model: Path) -> Manifest:
+    return read_sidecar(model).manifest if is_engine(model) else read_manifest(model)
+
+
+def _check_modalities(model: Path, manifest: Manifest) -> None:
+    others = {spec.modality for spec in manifest.inputs} - {"rgb", "thermal"}
+    if others:
+        raise InputError(
+            f"bench: {model} takes {' and '.join(sorted(others))}, for which no frames can "
+            "be rendered; give a model of rgb, or of rgb and thermal"
+        )
+
+
+def _arguments(peer: Peer, frames: Path, options: BenchOptions, manifest: Manifest) -> list[str]:
+    arguments = peer.arguments(frames)
+    if peer.kind == "torch":
+        arguments += ["--checkpoint", str(_weights(options, manifest))]
+    return arguments
 
 
 def _weights(options: BenchOptions, manifest: Manifest) -> Path:
@@ -215,8 +155,14 @@ def _weights(options: BenchOptions, manifest: Manifest) -> Path:
     return Path(weights).resolve()
 
 
-def _render_frames(model: Path, manifest: Manifest, path: Path) -> None:
-    """Write camera frames of a synthetic scene, and the graph's inputs made from the first."""
+def render_frames(manifest: Manifest, path: Path, inputs_of: Path | None = None) -> None:
+    """Write camera frames of a synthetic scene.
+
+    Args:
+        manifest: Of the model file; the frames have its size.
+        path: The .npz file to write.
+        inputs_of: A model file whose inputs, made from the first frame, are written too.
+    """
     from differseg.bench.runtime_peers import prepared_inputs
     from differseg.data.synthetic import SyntheticScene
 
@@ -229,8 +175,9 @@ def _render_frames(model: Path, manifest: Manifest, path: Path) -> None:
         "thermal_to_rgb": scene.thermal_to_rgb,
     }
     np.savez(path, **arrays)
-    arrays.update(prepared_inputs(model, path))
-    np.savez(path, **arrays)
+    if inputs_of is not None:
+        arrays.update(prepared_inputs(inputs_of, path))
+        np.savez(path, **arrays)
 
 
 def _measure_with_progress(
@@ -262,46 +209,33 @@ def _installed(*distributions: str) -> str:
     return "of the system"
 
 
-def _markdown(result: BenchResult) -> str:
-    def table(head: list[str], rows: list[list[str]]) -> list[str]:
-        lines = [head, ["---"] * len(head), *rows]
-        return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-    lines = [
-        f"{result.model} on {result.machine}; {result.versions}; {result.method}.",
-        "",
-        *table(_HEAD, result.rows()),
-        "",
-        *table(_STAGE_HEAD, result.stage_rows()),
-        *(["", f"Warning: {result.warning}."] if result.warning else []),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _print(result: BenchResult) -> None:
-    from rich.box import SIMPLE_HEAD
+def _roofline(options: BenchOptions) -> RooflineReport:
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console()
-    for head, rows in ((_HEAD, result.rows()), (_STAGE_HEAD, result.stage_rows())):
-        table = Table(*head, box=SIMPLE_HEAD, pad_edge=False)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-    console.print(f"{result.model} on {result.machine}; {result.versions}")
-    console.print(result.method)
-    if result.warning:
-        console.print(f"[yellow]warning:[/] {result.warning}", highlight=False)
+    from differseg.bench.roofline_report import roofline_report
+
+    with Console(stderr=True).status("counting and measuring layers ..."):
+        return roofline_report(
+            options.model,
+            here=options.roofline,
+            devices=options.device,
+            threads=options.threads,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the tables, write the markdown when asked."""
     options = parse(BenchOptions, argv, "differseg bench")
-    result = bench(options)
-    _print(result)
+    result: BenchResult | RooflineReport
+    if options.roofline or options.device:
+        report = _roofline(options)
+        tables, lines, result = report.tables(options.slowest), report.summary(), report
+    else:
+        measured = bench(options)
+        tables, lines, result = measured.tables(), measured.summary(), measured
+    print_tables(tables, lines, result.warning)
     if options.markdown:
-        options.markdown.write_text(_markdown(result))
+        options.markdown.write_text(tables_as_markdown(tables, lines, result.warning))
     if options.json:
         print(json.dumps(result.to_document()))
     return 0

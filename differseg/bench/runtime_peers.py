@@ -1,9 +1,11 @@
-"""The runtime from camera frame to mask, and the bare ONNX Runtime session; no torch here."""
+"""The levels of the runtime, and the bare ONNX Runtime session; no torch here."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +76,37 @@ class _Clock:
         pass
 
 
+def engine_burst(options: WorkerOptions) -> tuple[Burst, str]:
+    """Return bursts of the engine alone, on inputs prepared beforehand, and its description."""
+    segmenter = _segmenter(options)
+    segmenter(timestamp_s=0.0, **_first_frames(segmenter, _load(options.frames)))
+    return timed(segmenter.backend.run), _engine(segmenter, options)
+
+
 def runtime_burst(options: WorkerOptions) -> tuple[Burst, str]:
+    """Return bursts of calls of the segmenter: preparation, engine and mask."""
+    segmenter = _segmenter(options)
+    frames = _first_frames(segmenter, _load(options.frames))
+    clock = itertools.count()
+
+    def burst(count: int) -> list[FrameTime]:
+        times = []
+        for _ in range(count):
+            start_s = time.perf_counter()
+            result = segmenter(timestamp_s=next(clock) * _PERIOD_S, **frames)
+            times.append(((time.perf_counter() - start_s) * 1e3, dict(result.timings_ms)))
+        return times
+
+    return burst, f"Segmenter, {_engine(segmenter, options)}"
+
+
+def end_to_end_burst(options: WorkerOptions) -> tuple[Burst, str]:
     """Return bursts of the camera run itself, from camera frames to masks, and its description.
 
     Capture threads, pairing, registration, segmenter, mask and the hand-over to the sinks are
     those of ``run_camera.py``; the time of a frame is from the mask before it to its own.
     """
-    segmenter = Segmenter(options.model, threads=options.threads, color_order="BGR")
+    segmenter = _segmenter(options)
     arrays = _load(options.frames)
     paired = "thermal" in segmenter.modalities
     registration = _registration(arrays) if paired else None
@@ -98,8 +124,41 @@ def runtime_burst(options: WorkerOptions) -> tuple[Burst, str]:
         durations_ms = np.diff([start_s, *clock.ready_s]) * 1e3
         return list(zip(durations_ms.tolist(), clock.stages_ms, strict=True))
 
-    onnxruntime = import_onnxruntime()
-    return burst, f"differseg runtime, ONNX Runtime {onnxruntime.__version__}"
+    return burst, f"camera run, {_engine(segmenter, options)}"
+
+
+def _segmenter(options: WorkerOptions) -> Segmenter:
+    return Segmenter(
+        options.model,
+        options.backend,
+        threads=options.threads,
+        color_order="BGR",
+        cpu_precision=options.cpu_precision,
+    )
+
+
+def _engine(segmenter: Segmenter, options: WorkerOptions) -> str:
+    """Return the engine with its version, such as ``openvino 2026.4 CPU bf16``."""
+    name, _, where = segmenter.backend.name.partition(" ")
+    versions = [found for package in (name, f"{name}-gpu") if (found := _version(package))]
+    return " ".join(filter(None, (name, *versions[:1], where, options.cpu_precision)))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _first_frames(
+    segmenter: Segmenter, arrays: dict[str, npt.NDArray[Any]]
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the first frame of each of a model's modalities, the thermal one registered."""
+    frames = {"rgb": arrays["rgb"][0]}
+    if "thermal" in segmenter.modalities:
+        frames["thermal"] = _registration(arrays).warp(arrays["thermal"][0])
+    return frames
 
 
 def _registration(arrays: dict[str, npt.NDArray[Any]]) -> Registration:
@@ -130,10 +189,6 @@ def session_burst(options: WorkerOptions) -> tuple[Burst, str]:
 
 def prepared_inputs(model: Path, frames: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the graph's inputs for the first recorded frame as ``input_<name>``, in order."""
-    arrays = _load(frames)
-    with Segmenter(model, threads=1, color_order="BGR") as segmenter:
-        images = {"rgb": arrays["rgb"][0]}
-        if "thermal" in segmenter.modalities:
-            images["thermal"] = _registration(arrays).warp(arrays["thermal"][0])
-        segmenter(timestamp_s=0.0, **images)
+    with Segmenter(model, "onnxruntime", threads=1, color_order="BGR") as segmenter:
+        segmenter(timestamp_s=0.0, **_first_frames(segmenter, _load(frames)))
         return {f"input_{name}": x.copy() for name, x in segmenter.backend.inputs.items()}

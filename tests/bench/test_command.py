@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from tiny_network import tiny_manifest, tiny_onnx, write_model
 
 from differseg.bench import runtime_peers
-from differseg.bench.command import BenchOptions, bench
+from differseg.bench.command import BenchOptions, bench, render_frames
+from differseg.bench.interleave import measure
 from differseg.bench.worker import WorkerOptions
 from differseg.cli import main as cli
-from differseg.errors import CheckpointError
+from differseg.errors import CheckpointError, DifferSegError
+from differseg.runtime.model_file import read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -21,31 +24,31 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(folder / "tiny.onnx", tiny_onnx((64, 96)), tiny_manifest((64, 96)))
 
 
-def test_runtime_and_session_of_a_file(
+def test_levels_and_peers_of_a_file(
     model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     markdown = tmp_path / "table.md"
-    command = ["bench", str(model_file), "--frames", "4", "--bursts", "2", "--rounds", "1"]
+    other = shutil.copy(model_file, tmp_path / "other.onnx")
+    command = ["bench", str(model_file), "--frames", "4", "--bursts", "1", "--rounds", "1"]
+    command += ["--backend", "onnxruntime", "--vs", f"session,{other}"]
     assert cli([*command, "--threads", "1", "--markdown", str(markdown), "--json"]) == 0
     document = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    runtime, session = document["peers"]["runtime"], document["peers"]["session"]
-    assert runtime["median_ms"] > 0
-    assert session["median_ms"] > 0
-    assert runtime["frames"] >= 4
-    assert {"register", "infer"} <= set(runtime["stages_p50_ms"])
-    assert session["stages_p50_ms"] == {}
-    assert "| runtime | differseg runtime, ONNX Runtime" in markdown.read_text()
+    peers = document["peers"]
+    assert list(peers) == ["engine", "runtime", "end-to-end", "session", "other.onnx"]
+    assert all(peer["median_ms"] > 0 and peer["frames"] >= 4 for peer in peers.values())
+    assert set(peers["runtime"]["stages_p50_ms"]) == {"prepare", "infer", "post"}
+    assert {"register", "infer"} <= set(peers["end-to-end"]["stages_p50_ms"])
+    assert peers["engine"]["stages_p50_ms"] == peers["session"]["stages_p50_ms"] == {}
+    assert (peers["engine"]["kind"], peers["other.onnx"]["kind"]) == ("engine", "engine")
+    assert peers["engine"]["speed"] == 1.0
+    assert "| end-to-end | camera run, onnxruntime 1." in markdown.read_text()
 
 
 def test_a_burst_is_a_whole_camera_run(model_file: Path, tmp_path: Path) -> None:
-    from differseg.bench.command import _render_frames
-    from differseg.runtime.segmenter import Segmenter
-
-    with Segmenter(model_file, threads=1) as segmenter:
-        manifest = segmenter.manifest
     frames = tmp_path / "frames.npz"
-    _render_frames(model_file, manifest, frames)
-    burst, _ = runtime_peers.runtime_burst(WorkerOptions("runtime", model_file, frames, threads=1))
+    render_frames(read_manifest(model_file), frames)
+    options = WorkerOptions("x", "end-to-end", model_file, frames, backend="onnxruntime", threads=1)
+    burst, _ = runtime_peers.end_to_end_burst(options)
     for count in (1, 11):  # more than the frames that were rendered
         times = burst(count)
         assert len(times) == count
@@ -63,6 +66,9 @@ def test_a_burst_is_a_whole_camera_run(model_file: Path, tmp_path: Path) -> None
         (["--checkpoint", "nowhere.safetensors"], "nowhere.safetensors: there is no such file"),
         (["--markdown", "nowhere/table.md"], "there is no folder nowhere"),
         (["--vs", "tensorflow"], "no peer 'tensorflow'"),
+        (["--vs", "nowhere.onnx"], "there is no file nowhere.onnx"),
+        (["--slowest", "3"], "goes with --roofline"),
+        (["--device", "orin-nano"], "did you mean 'orin-nano-8gb'?"),
     ],
 )
 def test_bad_values_are_refused_in_one_line(
@@ -93,6 +99,15 @@ def test_what_a_worker_refuses_comes_back_in_its_own_words(
 ) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"not weights")
-    options = BenchOptions(model_file, vs="torch", checkpoint=broken, rounds=1, bursts=1, frames=1)
+    arguments = ["--kind", "torch", "--model", str(model_file), "--frames", "none.npz"]
+    counts = {"frames": 1, "bursts": 1, "rounds": 1, "threads": 1}
     with pytest.raises(CheckpointError, match=r"broken\.safetensors"):
+        measure(
+            {"torch": [*arguments, "--checkpoint", str(broken)]}, **counts, progress=lambda n: None
+        )
+
+
+def test_an_engine_that_is_not_installed_is_named(model_file: Path) -> None:
+    options = BenchOptions(model_file, backend="tensorrt", rounds=1, bursts=1, frames=1)
+    with pytest.raises(DifferSegError, match=r"(?i)tensorrt"):
         bench(options)

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from differseg.bench import interleave
-from differseg.bench.command import BenchOptions, BenchResult, _peer_names, bench
+from differseg.bench.command import BenchOptions, bench
 from differseg.bench.interleave import PeerTimes, measure
+from differseg.bench.result import BenchResult
 from differseg.errors import CheckFailedError, InputError, ModelFileError
 
 FAKE_WORKER = """
@@ -105,8 +106,8 @@ def test_figures_of_a_busy_machine_are_marked(fake_worker, monkeypatch):
     times, _ = run({"fast": []})
     assert times["fast"].disturbed
     assert times["fast"].median_ms == 2.0
-    result = BenchResult("m", "cpu", "v", "how", {"runtime": times["fast"]})
-    assert "every burst of runtime: do not quote these figures" in result.warning
+    result = BenchResult("m", "cpu", "v", "how", {"engine": times["fast"]})
+    assert "every burst of engine: do not quote these figures" in result.warning
     assert result.to_document()["warning"] == result.warning
 
 
@@ -116,24 +117,22 @@ def test_a_worker_that_dies_is_named(fake_worker, monkeypatch):
         run({"fast": [], "slow": ["slow"]})
 
 
-def test_unknown_peer_is_named():
-    with pytest.raises(InputError, match="no peer 'tensorflow'; choose from session, torch"):
-        _peer_names("session,tensorflow")
-
-
 def test_missing_model_is_one_line(tmp_path):
     with pytest.raises(ModelFileError, match="no such file"):
         bench(BenchOptions(tmp_path / "x.onnx"))
 
 
 def test_figures_of_a_result():
-    own = PeerTimes("runtime", [[10.0, 12.0], [11.0, 11.0]], {"infer": [9.0, 11.0]}, 100.0)
+    own = PeerTimes("an engine", [[10.0, 12.0], [11.0, 11.0]], {}, 100.0)
+    camera = PeerTimes("camera run", [[22.0, 22.0]], {"infer": [9.0, 11.0]}, 120.0)
     peer = PeerTimes("session", [[5.0, 5.0], [5.5, 5.5]], {}, 90.0)
-    result = BenchResult("m", "cpu", "v", "how", {"runtime": own, "session": peer})
-    (first, second) = result.rows()
-    assert first[2] == "11.0 [11.0 - 11.0]"
-    assert second[2] == "5.2 [5.0 - 5.5]"
-    assert second[6] == "2.10"
+    peers = {"engine": own, "end-to-end": camera, "session": peer}
+    result = BenchResult("m", "cpu", "v", "how", peers)
+    (first, second, third) = result.rows()
+    assert first[2] == "11.0 [11.0-11.0]"
+    assert third[2] == "5.2 [5.0-5.5]"
+    assert [row[6] for row in (first, second, third)] == ["1.00", "0.50", "2.10"]
     assert result.stage_rows() == [["infer", "10.00", "10.90", "10.98"]]
     document = json.loads(json.dumps(result.to_document()))
     assert document["peers"]["session"]["median_ms"] == 5.25
+    assert document["peers"]["end-to-end"]["speed"] == 0.5
