@@ -22,10 +22,13 @@ VERBS: dict[str, tuple[str, str]] = {
         "differseg.calibration.quantize",
         "write an ONNX file as INT8 and judge its masks",
     ),
+    "masks": ("differseg.export.masks", "write a file that gives masks and no probabilities"),
+    "build": ("differseg.export.build_engine", "build a TensorRT engine with its sidecar"),
     "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),
     "bench": ("differseg.bench.command", "measure a model file, stage by stage, against its peers"),
+    "triton": ("differseg.export.triton", "write a model repository for Triton Inference Server"),
     "doctor": ("differseg.doctor", "say what is installed and what would be used"),
 }
 """Verb -> (module, one line for the help page)."""

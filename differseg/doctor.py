@@ -185,14 +185,25 @@ def _camera_finding() -> Finding:
     return Finding("V4L2 cameras", "ok", ", ".join(devices))
 
 
-def _backend_finding(onnxruntime: Finding) -> Finding:
-    if onnxruntime.state == "ok":
+_OUTLOOK = """
+import dataclasses, json
+from differseg.runtime.backends.choice import outlook
+print(json.dumps(dataclasses.asdict(outlook())))
+"""
+
+
+def _backend_finding() -> Finding:
+    """Say which engine would run an .onnx file, why, and what would bring a faster one."""
+    ok, text = _probe(_OUTLOOK)
+    if not ok:
         return Finding(
-            "inference backend", "ok",
-            "ONNX Runtime on the CPU (the only backend of this release)",
-        )  # fmt: skip
-    detail = "none" if onnxruntime.state == "absent" else "ONNX Runtime does not load"
-    return Finding("inference backend", "problem", detail, onnxruntime.advice)
+            "inference backend", "problem", text[:200], "pip install 'differseg[runtime]'"
+        )
+    found = json.loads(text)
+    if found["chosen"] is None:
+        return Finding("inference backend", "problem", f"none: {found['reason']}", found["advice"])
+    advice = f"faster: {found['advice']}" if found["advice"] else ""
+    return Finding("inference backend", "ok", f"{found['chosen']}, {found['reason']}", advice)
 
 
 def diagnose() -> list[Finding]:
@@ -200,18 +211,17 @@ def diagnose() -> list[Finding]:
     from differseg import __version__
 
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    onnxruntime = _onnxruntime_finding()
     return [
         Finding("differseg", "ok", __version__),
         Finding("Python", "ok", python),
         *_package_findings(),
-        onnxruntime,
+        _onnxruntime_finding(),
         *_opencv_finding(),
         _timm_finding(),
         _gpu_finding(),
         _jetson_finding(),
         _camera_finding(),
-        _backend_finding(onnxruntime),
+        _backend_finding(),
     ]
 
 

@@ -122,16 +122,22 @@ class OutputSpec:
 
     ``probability`` is that of the foreground, (N, 1, H, W), of two classes;
     ``class_probability`` that of every class in the manifest's order, (N, K, H, W), which sum to 1.
+    ``mask`` is decided in the graph: (N, 1, H, W) uint8, the place of a pixel's class in that
+    order; with it comes ``mean``, (N, 1, 1, 1), of what was compared, which is finite when all is.
     """
 
     name: str
-    kind: Literal["probability", "class_probability"]
+    kind: Literal["probability", "class_probability", "mask", "mean"]
     shape: tuple[int, ...]
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
 
     def __post_init__(self) -> None:
         """Check the shape, and that a probability is one map."""
         _check_shape(self.shape)
+        if (self.kind == "mask") != (self.dtype == "uint8"):
+            raise ManifestError(f"dtype: a mask is uint8, else a float; got {self.dtype}")
+        if self.kind in ("mask", "mean") and self.shape[1] != 1:
+            raise ManifestError(f"shape: expected one map, got {list(self.shape)}")
         if self.kind == "probability" and self.shape[1] != 1:
             raise ManifestError(
                 f"shape: expected (N, 1, H, W) of a probability, got {list(self.shape)}"

@@ -131,7 +131,13 @@ class OnnxPredictor:
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
         """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
         frames = {name: images[name] for name in self.modalities}
-        return self._segmenter(**frames).probability.copy()  # type: ignore[arg-type]
+        found = self._segmenter(**frames).probability  # type: ignore[arg-type]
+        if found is None:
+            raise InputError(
+                f"{self._segmenter.model_file}: it gives masks, decided in the graph; judge the "
+                "file of probabilities that it was made from"
+            )
+        return found.copy()
 
     def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
         """Return what a person is shown of each modality."""

@@ -34,7 +34,13 @@ from differseg.export.divergence_result import (
 )
 from differseg.export.parity_data import Sample, load_samples
 from differseg.export.parity_engine import EngineLayers, EngineRunner
-from differseg.export.parity_runners import OnnxRunner, Runner, TorchRunner, open_pair
+from differseg.export.parity_runners import (
+    BuiltEngineRunner,
+    OnnxRunner,
+    Runner,
+    TorchRunner,
+    open_pair,
+)
 from differseg.extras import naming_the_extra
 
 if TYPE_CHECKING:
@@ -193,6 +199,11 @@ def _paired(
         other = _graph(stack, partner)
         layers = _tools().OnnxLayers(other)
         return _Pair(graph, layers, match_graphs(graph, other), judged, other)
+    if isinstance(partner, BuiltEngineRunner):
+        raise InputError(
+            f"parity: --layers: {partner.side.name} shows its outputs alone; build an engine that "
+            "shows more with trtexec --markDebug or Polygraphy, and compare it without a sidecar"
+        )
     if isinstance(partner, EngineRunner):
         shown = partner.tensors(feed)
         return _Pair(graph, EngineLayers(partner), match_tensors(graph, shown), judged, None)

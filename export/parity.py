@@ -34,6 +34,8 @@ from differseg.export.parity_runners import (
 )
 from differseg.export.report import MAX_PANELS, write_report
 from differseg.options import option, parse
+from differseg.runtime.backends import BackendName
+from differseg.runtime.backends.options import EngineOptions
 
 if TYPE_CHECKING:
     from differseg.models.deployment import DeploymentModule
@@ -42,7 +44,7 @@ __all__ = ["ParityOptions", "ParityResult", "Thresholds", "compare_deployment", 
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParityOptions(Thresholds):
+class ParityOptions(EngineOptions, Thresholds):
     """Compare two forms of a model: per pixel, per mask, and against labels.
 
     A and B are each a checkpoint (.safetensors, .pt, .pth), an .onnx file, a TensorRT engine
@@ -63,6 +65,8 @@ class ParityOptions(Thresholds):
     """How label values become object and background: auto, nonzero, binary255, mfnet, or ids
     such as 1,2,3, with +ignore255 behind it where 255 means ignore; with more than two classes:
     auto, ids, or pairs of value and class id such as 1-150=0-149,0=255. none leaves labels out."""
+    backend: BackendName = "onnxruntime"
+    """Engine of B, an .onnx file; auto takes the one that the runtime would."""
     report: Path | None = option(None, metavar="FILE")
     """Write an HTML page with pictures; one file, readable without a network."""
     layers: bool = False
@@ -82,6 +86,8 @@ def parity(
     limit: int | None = None,
     label_rule: str = "auto",
     layers: bool = False,
+    engine: EngineOptions | None = None,
+    engine_key: Path | None = None,
 ) -> ParityResult:
     """Compare two forms of a model.
 
@@ -95,6 +101,8 @@ def parity(
         limit: Largest number of images.
         label_rule: How label values become classes.
         layers: Also compare layer by layer, on the worst image.
+        engine: What runs b, an .onnx file; None takes ONNX Runtime on the processor.
+        engine_key: Key file of who must have signed engines; None takes any that we built.
 
     Returns:
         The result; ``result.passed`` is the verdict.
@@ -106,7 +114,12 @@ def parity(
     """
     if report is not None:
         _check_report_path(Path(report), a, b)
-    first, second = open_pair(a, b)
+    if layers and engine is not None:
+        raise InputError(
+            "parity: --layers looks into ONNX Runtime's own runs; leave out --backend, --threads "
+            "and --cpu-precision with it"
+        )
+    first, second = open_pair(a, b, engine, engine_key)
     try:
         folder = None if data is None else Path(data)
         samples = load_samples(
@@ -266,6 +279,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         limit=options.limit,
         label_rule=options.label_rule,
         layers=options.layers,
+        engine=_engine(options),
+        engine_key=options.engine_key,
     )
     console = Console()
     print_result(result, console)
@@ -274,6 +289,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps({**result.to_plain(), "report": _text(options.report)}, allow_nan=False))
     return 0 if result.passed else 1
+
+
+def _engine(options: ParityOptions) -> EngineOptions | None:
+    """Return the engine of B where the command line says anything of it."""
+    if (options.backend, options.threads, options.cpu_precision) == ("onnxruntime", None, None):
+        return None
+    return EngineOptions(
+        backend=options.backend, threads=options.threads, cpu_precision=options.cpu_precision
+    )
 
 
 def _text(path: Path | None) -> str | None:

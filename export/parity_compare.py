@@ -236,10 +236,11 @@ class Comparison:
         errors = _worst(self._images, "max_error", max)
         ious = _worst(self._images, "mask_iou", min)
         boundaries = _worst(self._images, "boundary_f", min)
+        flips = max(limits.flipped_pixels, int(limits.flipped_part * overall.pixels))
         checks = [
             _at_most("NaN or infinite values", overall.nonfinite, 0),
             _at_most("max error", overall.max_error, limits.max_error, errors),
-            _at_most("flipped pixels", overall.flipped_pixels, limits.flipped_pixels),
+            _at_most("flipped pixels", overall.flipped_pixels, flips),
             _at_least("mask IoU", overall.mask_iou, limits.min_mask_iou, ious),
             _at_least("boundary F", overall.boundary_f, limits.min_boundary_f, boundaries),
         ]

@@ -44,6 +44,8 @@ class Thresholds:
     """Largest difference between the two probabilities of any pixel (of any class)."""
     flipped_pixels: int = option(0, metavar="N")
     """Most pixels, over all images, whose class differs between the two masks; 0 by default."""
+    flipped_part: float = option(0.0, metavar="P")
+    """The same as a part of all pixels, 0..1; the larger of the two limits holds."""
     min_mask_iou: float = option(0.999, metavar="IOU")
     """Smallest IoU between the two masks of any image; a mean over classes where there are more
     than two."""
@@ -59,7 +61,7 @@ class Thresholds:
         """Refuse limits that could never be kept or never be missed."""
         for item in fields(Thresholds):
             value, highest = getattr(self, item.name), math.inf
-            if item.name.startswith("min_"):
+            if item.name.startswith("min_") or item.name == "flipped_part":
                 highest = 1.0
             if not 0 <= value <= highest:
                 flag = "--" + item.name.replace("_", "-")

@@ -6,12 +6,14 @@ import contextlib
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from differseg.engine_sidecar import sidecar_path
 from differseg.errors import DifferSegError, InputError, MissingComponentError
 from differseg.export.lowering.plugin_nodes import mentions_plugins
 from differseg.export.parity_engine import (
@@ -23,6 +25,8 @@ from differseg.export.parity_engine import (
 from differseg.export.parity_result import Side
 from differseg.file_hash import sha256_of
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
+from differseg.runtime.backends import BackendName, CpuPrecision
+from differseg.runtime.backends.options import EngineOptions
 
 if TYPE_CHECKING:
     from differseg.models.deployment import DeploymentModule
@@ -31,6 +35,13 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 """Input name -> array as ``InputSpec`` describes it."""
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
+
+_ENGINES = {
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "tensorrt": "TensorRT",
+    "tensorrt_rtx": "TensorRT-RTX",
+}
 
 
 class Runner(Protocol):
@@ -79,49 +90,107 @@ class TorchRunner:
         """Nothing to give back: the module is the caller's."""
 
 
-class OnnxRunner:
-    """An ONNX file as the runtime runs it: its engine, its settings, its manifest.
+class BackendRunner:
+    """A model file as the runtime runs it: its engine, its settings, its manifest.
 
     Args:
-        path: An .onnx file with a manifest; for plugin nodes it runs their definitions.
-        threads: Processor threads; None takes one per usable core.
+        path: A model file with a manifest.
+        options: What runs it.
+        file: What is opened in its place; None opens the file itself.
 
     Raises:
         ModelFileError, ManifestError: The file is missing, broken, or not one that differseg wrote.
+        CheckFailedError: An engine that is not signed as asked.
+        MissingComponentError: The engine is not installed.
+        InputError: The engine has no such precision.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        from differseg.runtime.backends.onnxruntime import OnnxRuntimeBackend
-        from differseg.runtime.model_file import import_onnxruntime, mask_output
+    def __init__(self, path: Path, options: EngineOptions, file: Path | None = None) -> None:
+        from differseg.runtime.backends import open_backend
+        from differseg.runtime.model_file import check_outputs
 
-        with runnable(path) as file:
-            try:
-                self._backend = OnnxRuntimeBackend(file, threads=threads)
-            except DifferSegError as error:  # of the user's file, not of the temporary one
-                raise type(error)(str(error).replace(str(file), str(path))) from None
+        try:
+            self._backend = open_backend(
+                file or path,
+                options.backend,
+                options.threads,
+                options.cpu_precision,
+                engine_key=options.engine_key,
+            )
+        except DifferSegError as error:  # of the user's file, not of the temporary one
+            raise type(error)(str(error).replace(str(file or path), str(path))) from None
         self.manifest: Manifest = self._backend.manifest
         self.inputs = self.manifest.inputs
-        self._output = mask_output(path, self.manifest).name
-        version = str(import_onnxruntime().__version__)
-        self.side = _side(
+        check_outputs(path, self.manifest)
+        package, place = self._backend.name.split(" ", 1)
+        kind = _ENGINES[package] + ("" if place == "CPU" else f" {place}")
+        side = _side(
             self.manifest,
             name=path.name,
-            kind="ONNX Runtime",
+            kind=kind,
             source=str(path),
             sha256=sha256_of(path),
-            versions={"onnxruntime": version},
+            versions={package: _version_of(package)},
         )
+        if options.cpu_precision is not None:
+            side = replace(side, precision=f"{side.precision}, computed in {options.cpu_precision}")
+        self.side = side
 
     def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image."""
+        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image.
+
+        Of a file that gives masks it is 0 or 1, and NaN where the network gave NaN or infinity.
+        """
+        from differseg.runtime.network_output import as_probability
+
         for name, buffer in self._backend.inputs.items():
             np.copyto(buffer, arrays[name], casting="no")
         self._backend.run()
-        return self._backend.outputs[self._output].astype(np.float32)
+        return as_probability(self.manifest, self._backend.outputs)
 
     def close(self) -> None:
         """Give the session's memory back."""
         self._backend.close()
+
+
+class OnnxRunner(BackendRunner):
+    """An ONNX file; for plugin nodes it runs their definitions.
+
+    Args:
+        path: An .onnx file with a manifest.
+        threads: Processor threads; None takes one per usable core.
+        backend: What runs it.
+        cpu_precision: What OpenVINO computes in; None takes float32.
+
+    Raises:
+        DifferSegError: As :class:`BackendRunner`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        threads: int | None = None,
+        backend: BackendName = "onnxruntime",
+        cpu_precision: CpuPrecision | None = None,
+    ) -> None:
+        options = EngineOptions(backend=backend, threads=threads, cpu_precision=cpu_precision)
+        with runnable(path) as file:
+            super().__init__(path, options, file)
+
+
+class BuiltEngineRunner(BackendRunner):
+    """An engine with its sidecar, checked before it is loaded.
+
+    Args:
+        path: The engine.
+        key: Key file of who must have signed it; None takes any that we built.
+
+    Raises:
+        DifferSegError: As :class:`BackendRunner`.
+    """
+
+    def __init__(self, path: Path, key: Path | None = None) -> None:
+        super().__init__(path, EngineOptions(backend="tensorrt", engine_key=key))
 
 
 @contextlib.contextmanager
@@ -136,7 +205,12 @@ def runnable(path: Path) -> Iterator[Path]:
         yield file
 
 
-def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
+def open_pair(
+    a: str | Path,
+    b: str | Path,
+    engine: EngineOptions | None = None,
+    engine_key: Path | None = None,
+) -> tuple[Runner, Runner]:
     """Open the two forms of a comparison.
 
     A checkpoint has no size of its own, so it runs at the other side's; one that does not say
@@ -146,10 +220,12 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
         a: Checkpoint (.safetensors, .pt, .pth), .onnx file, engine (.engine, .plan), or a model
             with shipped weights.
         b: Likewise; one of the two is no engine.
+        engine: What runs b, an .onnx file; None takes ONNX Runtime on the processor, which runs a.
+        engine_key: Key file of who must have signed the engines; None takes any that we built.
 
     Raises:
-        InputError: A name that is none of these, or two forms that do not take the same inputs or
-            do not give the same classes.
+        InputError: A name that is none of these, two forms that do not take the same inputs or
+            do not give the same classes, or an engine for what is no .onnx file.
         ModelFileError, ManifestError, CheckpointError: A file that cannot be used.
         MissingComponentError: A checkpoint without PyTorch, a file without ONNX Runtime, or an
             engine without TensorRT.
@@ -157,7 +233,17 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
     forms = (a, b)
     for form in forms:
         _check_form(form)
-    files = [OnnxRunner(Path(form)) if _is_onnx(form) else None for form in forms]
+    if engine_key is not None and not any(_is_engine(form) for form in forms):
+        raise InputError("parity: --engine-key: neither side is an engine; leave it out")
+    if engine is not None and not _is_onnx(b):
+        raise InputError(
+            f"parity: {b}: --backend, --threads and --cpu-precision are for an .onnx file as B; "
+            "give one, or leave them out"
+        )
+    files = [
+        _open_file(Path(form), chosen, engine_key)
+        for form, chosen in zip(forms, (None, engine), strict=True)
+    ]
     manifest = next((runner.manifest for runner in files if runner is not None), None)
     opened: list[Runner | None] = [
         file if file is not None or _is_engine(form) else _open_torch(form, manifest)
@@ -170,6 +256,21 @@ def open_pair(a: str | Path, b: str | Path) -> tuple[Runner, Runner]:
     _check_same_inputs(first, second)
     _check_same_classes(first.side, second.side)
     return first, second
+
+
+def _open_file(path: Path, engine: EngineOptions | None, key: Path | None) -> BackendRunner | None:
+    """Open what describes itself: an .onnx file, or an engine with its sidecar."""
+    if _is_engine(path) and sidecar_path(path).is_file():
+        return BuiltEngineRunner(path, key)
+    if not _is_onnx(path):
+        return None
+    if engine is None:
+        return OnnxRunner(path)
+    return OnnxRunner(path, engine.threads, engine.backend, engine.cpu_precision)
+
+
+def _version_of(package: str) -> str:
+    return str(import_module(package).__version__).partition("-")[0]
 
 
 def _is_onnx(form: str | Path) -> bool:
@@ -194,7 +295,7 @@ def _check_form(form: str | Path) -> None:
     from differseg.models.registry import list_models
 
     suffix = Path(form).suffix.lower()
-    if _is_engine(form):
+    if _is_engine(form) and not sidecar_path(form).is_file():
         check_engine_support(form)
     if suffix in (".onnx", *CHECKPOINT_SUFFIXES, *ENGINE_SUFFIXES):
         if not Path(form).is_file():

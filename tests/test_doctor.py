@@ -29,11 +29,47 @@ def test_what_is_missing_comes_with_its_extra(monkeypatch):
     assert findings["torch"].advice == "pip install 'differseg[export]'"
 
 
-def test_without_onnxruntime_nothing_can_run(monkeypatch):
+def test_without_onnxruntime_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
     found = doctor._onnxruntime_finding()
     assert (found.state, found.advice) == ("absent", "pip install 'differseg[runtime]'")
-    assert doctor._backend_finding(found).state == "problem"
+
+
+HIDDEN = "import sys\nfor name in {names!r}:\n    sys.modules[name] = None\n"
+
+
+def without(monkeypatch, *names):
+    """Let the doctor's child process miss these packages, and find no GPU."""
+    hidden = HIDDEN.format(names=names)
+    hidden += "from differseg.runtime import gpu\ngpu.find_gpu = lambda: None\n"
+    monkeypatch.setattr(doctor, "_OUTLOOK", hidden + doctor._OUTLOOK)
+
+
+def test_the_backend_is_the_one_that_a_run_would_take(monkeypatch):
+    without(monkeypatch, "openvino")
+    found = doctor._backend_finding()
+    assert found.state == "ok"
+    assert found.detail.startswith(f"onnxruntime: ONNX Runtime {onnxruntime.__version__}, chosen")
+    assert "OpenVINO: not installed" in found.detail
+    assert found.advice == "faster: pip install 'differseg[openvino]'"
+
+
+def test_without_any_backend_nothing_can_run(monkeypatch, capsys):
+    without(monkeypatch, "openvino", "onnxruntime")
+    found = doctor._backend_finding()
+    assert found.state == "problem"
+    assert found.detail.startswith("none: TensorRT: ")
+    wanted = "pip install 'differseg[openvino]' or pip install 'differseg[runtime]'"
+    assert found.advice == wanted
+    monkeypatch.setattr(doctor, "diagnose", lambda: [found])
+    assert doctor.main(["--json"]) == 1
+    capsys.readouterr()
+
+
+def test_an_outlook_that_crashes_is_a_problem(monkeypatch):
+    monkeypatch.setattr(doctor, "_OUTLOOK", "raise RuntimeError('illegal instruction')")
+    found = doctor._backend_finding()
+    assert (found.state, found.detail) == ("problem", "RuntimeError: illegal instruction")
 
 
 def test_onnxruntime_is_what_can_be_imported_under_any_distribution(monkeypatch):
@@ -45,7 +81,6 @@ def test_onnxruntime_is_what_can_be_imported_under_any_distribution(monkeypatch)
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
     found = doctor._onnxruntime_finding()
     assert (found.state, found.detail) == ("ok", onnxruntime.__version__)
-    assert doctor._backend_finding(found).state == "ok"
 
 
 def test_an_onnxruntime_that_does_not_load_is_a_problem(tmp_path, monkeypatch):
@@ -57,7 +92,6 @@ def test_an_onnxruntime_that_does_not_load_is_a_problem(tmp_path, monkeypatch):
     assert found.state == "problem"
     assert found.detail == "ImportError: libcudart.so.12 is missing"
     assert found.advice.startswith("pip uninstall onnxruntime")
-    assert doctor._backend_finding(found).state == "problem"
 
 
 @pytest.mark.parametrize(
