@@ -24,8 +24,9 @@ from rich.progress import track
 from rich.table import Table
 
 from differseg.checkpoints import load_checkpoint
+from differseg.export.parity_backends import OnnxRunner
 from differseg.export.parity_data import load_samples
-from differseg.export.parity_runners import Arrays, OnnxRunner
+from differseg.export.parity_form import Arrays
 from differseg.models.deployment import DeploymentModule
 from differseg.options import option, parse, run_main
 

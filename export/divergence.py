@@ -32,15 +32,11 @@ from differseg.export.divergence_result import (
     limits_for,
     percent,
 )
+from differseg.export.parity_backends import BuiltEngineRunner, OnnxRunner, runnable
 from differseg.export.parity_data import Sample, load_samples
 from differseg.export.parity_engine import EngineLayers, EngineRunner
-from differseg.export.parity_runners import (
-    BuiltEngineRunner,
-    OnnxRunner,
-    Runner,
-    TorchRunner,
-    open_pair,
-)
+from differseg.export.parity_form import Runner
+from differseg.export.parity_runners import TorchRunner, open_pair
 from differseg.extras import naming_the_extra
 
 if TYPE_CHECKING:
@@ -218,7 +214,6 @@ def _paired(
 def _graph(stack: contextlib.ExitStack, runner: OnnxRunner) -> LayerGraph:
     from differseg.export.divergence_graph import LayerGraph
     from differseg.export.modelfile import read_model
-    from differseg.export.parity_runners import runnable
 
     return LayerGraph(read_model(stack.enter_context(runnable(Path(runner.side.source)))))
 

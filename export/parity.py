@@ -21,17 +21,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from differseg.errors import InputError
+from differseg.export.parity_backends import OnnxRunner
 from differseg.export.parity_compare import Comparison
 from differseg.export.parity_data import Sample, load_samples
+from differseg.export.parity_form import Runner
 from differseg.export.parity_print import print_result
 from differseg.export.parity_result import Check, ParityResult, Side, Thresholds
-from differseg.export.parity_runners import (
-    OnnxRunner,
-    Runner,
-    TorchRunner,
-    module_side,
-    open_pair,
-)
+from differseg.export.parity_runners import TorchRunner, module_side, open_pair
 from differseg.export.report import MAX_PANELS, write_report
 from differseg.options import option, parse
 from differseg.runtime.backends import BackendName

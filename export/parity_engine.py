@@ -21,7 +21,7 @@ from differseg.file_hash import sha256_of
 
 if TYPE_CHECKING:
     from differseg.export.divergence_run import Infer
-    from differseg.export.parity_runners import Runner
+    from differseg.export.parity_form import Runner
 
 ENGINE_SUFFIXES = (".engine", ".plan")
 """Endings of engine files."""

@@ -1,65 +1,33 @@
-"""Forms of a model behind one protocol: raw inputs in, probability out."""
+"""The two forms of a comparison, opened: files, built engines, and networks in PyTorch."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from differseg.engine_sidecar import sidecar_path
-from differseg.errors import DifferSegError, InputError, MissingComponentError
-from differseg.export.lowering.plugin_nodes import mentions_plugins
+from differseg.errors import InputError, MissingComponentError
+from differseg.export.parity_backends import BackendRunner, BuiltEngineRunner, OnnxRunner
 from differseg.export.parity_engine import (
     ENGINE_SUFFIXES,
     EngineRunner,
     check_engine_support,
     open_session,
 )
+from differseg.export.parity_form import Arrays, Runner, side_of
 from differseg.export.parity_result import Side
-from differseg.file_hash import sha256_of
 from differseg.manifest import InputSpec, Manifest, ThermalPolicy
-from differseg.runtime.backends import BackendName, CpuPrecision
 from differseg.runtime.backends.options import EngineOptions
 
 if TYPE_CHECKING:
     from differseg.models.deployment import DeploymentModule
 
-Arrays = Mapping[str, npt.NDArray[Any]]
-"""Input name -> array as ``InputSpec`` describes it."""
-
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
-
-_ENGINES = {
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "tensorrt": "TensorRT",
-    "tensorrt_rtx": "TensorRT-RTX",
-}
-
-
-class Runner(Protocol):
-    """One form of a model, ready to run.
-
-    Attributes:
-        side: What it is, for tables and the report; ``side.threshold`` makes its mask.
-        inputs: What it takes.
-    """
-
-    side: Side
-    inputs: tuple[InputSpec, ...]
-
-    def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image."""
-
-    def close(self) -> None:
-        """Give the memory back."""
 
 
 class TorchRunner:
@@ -88,121 +56,6 @@ class TorchRunner:
 
     def close(self) -> None:
         """Nothing to give back: the module is the caller's."""
-
-
-class BackendRunner:
-    """A model file as the runtime runs it: its engine, its settings, its manifest.
-
-    Args:
-        path: A model file with a manifest.
-        options: What runs it.
-        file: What is opened in its place; None opens the file itself.
-
-    Raises:
-        ModelFileError, ManifestError: The file is missing, broken, or not one that differseg wrote.
-        CheckFailedError: An engine that is not signed as asked.
-        MissingComponentError: The engine is not installed.
-        InputError: The engine has no such precision.
-    """
-
-    def __init__(self, path: Path, options: EngineOptions, file: Path | None = None) -> None:
-        from differseg.runtime.backends import open_backend
-        from differseg.runtime.model_file import check_outputs
-
-        try:
-            self._backend = open_backend(
-                file or path,
-                options.backend,
-                options.threads,
-                options.cpu_precision,
-                engine_key=options.engine_key,
-            )
-        except DifferSegError as error:  # of the user's file, not of the temporary one
-            raise type(error)(str(error).replace(str(file or path), str(path))) from None
-        self.manifest: Manifest = self._backend.manifest
-        self.inputs = self.manifest.inputs
-        check_outputs(path, self.manifest)
-        package, place = self._backend.name.split(" ", 1)
-        kind = _ENGINES[package] + ("" if place == "CPU" else f" {place}")
-        side = _side(
-            self.manifest,
-            name=path.name,
-            kind=kind,
-            source=str(path),
-            sha256=sha256_of(path),
-            versions={package: _version_of(package)},
-        )
-        if options.cpu_precision is not None:
-            side = replace(side, precision=f"{side.precision}, computed in {options.cpu_precision}")
-        self.side = side
-
-    def probability(self, arrays: Arrays) -> npt.NDArray[np.float32]:
-        """Return the probability (1, 1, H, W), or (1, K, H, W), float32 of one image.
-
-        Of a file that gives masks it is 0 or 1, and NaN where the network gave NaN or infinity.
-        """
-        from differseg.runtime.network_output import as_probability
-
-        for name, buffer in self._backend.inputs.items():
-            np.copyto(buffer, arrays[name], casting="no")
-        self._backend.run()
-        return as_probability(self.manifest, self._backend.outputs)
-
-    def close(self) -> None:
-        """Give the session's memory back."""
-        self._backend.close()
-
-
-class OnnxRunner(BackendRunner):
-    """An ONNX file; for plugin nodes it runs their definitions.
-
-    Args:
-        path: An .onnx file with a manifest.
-        threads: Processor threads; None takes one per usable core.
-        backend: What runs it.
-        cpu_precision: What OpenVINO computes in; None takes float32.
-
-    Raises:
-        DifferSegError: As :class:`BackendRunner`.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        threads: int | None = None,
-        backend: BackendName = "onnxruntime",
-        cpu_precision: CpuPrecision | None = None,
-    ) -> None:
-        options = EngineOptions(backend=backend, threads=threads, cpu_precision=cpu_precision)
-        with runnable(path) as file:
-            super().__init__(path, options, file)
-
-
-class BuiltEngineRunner(BackendRunner):
-    """An engine with its sidecar, checked before it is loaded.
-
-    Args:
-        path: The engine.
-        key: Key file of who must have signed it; None takes any that we built.
-
-    Raises:
-        DifferSegError: As :class:`BackendRunner`.
-    """
-
-    def __init__(self, path: Path, key: Path | None = None) -> None:
-        super().__init__(path, EngineOptions(backend="tensorrt", engine_key=key))
-
-
-@contextlib.contextmanager
-def runnable(path: Path) -> Iterator[Path]:
-    """Yield the file, or for plugin nodes, which ONNX Runtime has not, one that defines them."""
-    if not path.is_file() or path.stat().st_size == 0 or not mentions_plugins(path):
-        yield path
-        return
-    from differseg.export import example_check
-
-    with example_check.runnable(path) as file:
-        yield file
 
 
 def open_pair(
@@ -267,10 +120,6 @@ def _open_file(path: Path, engine: EngineOptions | None, key: Path | None) -> Ba
     if engine is None:
         return OnnxRunner(path)
     return OnnxRunner(path, engine.threads, engine.backend, engine.cpu_precision)
-
-
-def _version_of(package: str) -> str:
-    return str(import_module(package).__version__).partition("-")[0]
 
 
 def _is_onnx(form: str | Path) -> bool:
@@ -342,7 +191,7 @@ def _open_torch(form: str | Path, partner: Manifest | None) -> TorchRunner:
         weights=network.weights,
         thermal_policy=network.thermal_policy or _thermal_policy(partner),
     )
-    side = _side(
+    side = side_of(
         manifest,
         name=path.name,
         kind="PyTorch",
@@ -362,7 +211,7 @@ def module_side(module: DeploymentModule, exported: Manifest) -> Side:
     """Describe the network in PyTorch that a file was made from."""
     import torch
 
-    side = _side(
+    side = side_of(
         exported,
         name=f"{module.spec.name} (PyTorch)",
         kind="PyTorch",
@@ -371,31 +220,6 @@ def module_side(module: DeploymentModule, exported: Manifest) -> Side:
         versions={"torch": str(torch.__version__)},
     )
     return replace(side, threshold=module.spec.threshold, precision="fp32")
-
-
-def _side(
-    manifest: Manifest,
-    *,
-    name: str,
-    kind: str,
-    source: str,
-    sha256: str | None,
-    versions: dict[str, str],
-) -> Side:
-    weights = manifest.weights
-    trained_on = f", trained on {weights.trained_on}" if weights.trained_on else ""
-    return Side(
-        name=name,
-        kind=kind,
-        model=manifest.model,
-        threshold=manifest.threshold,
-        source=source,
-        sha256=sha256,
-        precision=manifest.precision,
-        weights=weights.source + trained_on,
-        versions=versions,
-        classes=manifest.classes,
-    )
 
 
 def _check_same_inputs(a: Runner, b: Runner) -> None:

@@ -29,8 +29,9 @@ from differseg.cli import main as cli
 from differseg.errors import InputError, ModelFileError
 from differseg.export.divergence import compare_layers, divergence
 from differseg.export.divergence_result import Divergence
+from differseg.export.parity_backends import OnnxRunner
 from differseg.export.parity_data import load_samples
-from differseg.export.parity_runners import OnnxRunner, TorchRunner, module_side
+from differseg.export.parity_runners import TorchRunner, module_side
 from differseg.models.deployment import DeploymentModule
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,8 +14,9 @@ from differseg.export.exporter import write_graph
 from differseg.export.finish import finish_graph
 from differseg.export.manifest_builder import build_manifest, output_spec
 from differseg.export.modelfile import append_manifest
+from differseg.export.parity_backends import OnnxRunner
 from differseg.export.parity_data import load_samples
-from differseg.export.parity_runners import OnnxRunner, TorchRunner, module_side
+from differseg.export.parity_runners import TorchRunner, module_side
 from differseg.export.trace import trace
 from differseg.manifest import WeightsRecord
 from differseg.models import create_model, list_models
