@@ -116,6 +116,17 @@ CLASS_RGB_WEIGHTS = ((2.0, 2.0, 0.0), (6.0, -2.0, 0.5), (-2.0, 3.0, 5.0))
 CLASS_THERMAL_WEIGHTS = (0.5, 3.0, -2.0)
 
 
+def fill_evenly(inputs: dict[str, np.ndarray], red: int, heat: float) -> None:
+    """Fill the raw inputs with one colour (red, 7, 0) and one heat."""
+    inputs["rgb"][:] = (red, 7, 0)
+    inputs["thermal"][:] = heat
+
+
+def tiny_even_probability(red: int, heat: float) -> float:
+    """What the network gives for inputs filled by ``fill_evenly``."""
+    return 0.6 * red / 255 + 0.25 * heat
+
+
 def tiny_classes_manifest(size_hw: tuple[int, int] = (16, 24), **changes: object) -> Manifest:
     shape = (1, len(CLASSES), *size_hw)
     outputs = (OutputSpec("class_probability", "class_probability", shape),)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from contract.install import Bed, fake_tensorrt
 from tiny_network import (
     tiny_classes_manifest,
     tiny_classes_onnx,
@@ -30,3 +32,11 @@ def classes_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Path of the tiny model with three classes, input 16x24 (height x width)."""
     path = tmp_path_factory.mktemp("classes") / "classes.onnx"
     return write_model(path, tiny_classes_onnx(), tiny_classes_manifest())
+
+
+@pytest.fixture
+def orin_bed() -> Iterator[Bed]:
+    """JetPack 6 on a Jetson Orin, whose memory and streams must not have been misused."""
+    with fake_tensorrt("10.3") as bed:
+        yield bed
+        assert not bed.machine.faults

@@ -39,21 +39,6 @@ def refusal(path: Path, kind: type[DifferSegError] = ModelFileError) -> str:
     return text
 
 
-def test_buffers_are_the_graphs_memory(tiny_model: Path) -> None:
-    backend = open_backend(tiny_model, "openvino", threads=1)
-    assert {name: (b.shape, b.dtype.name) for name, b in backend.inputs.items()} == {
-        "rgb": ((1, 16, 24, 3), "uint8"),
-        "thermal": ((1, 1, 16, 24), "float32"),
-    }
-    output = backend.outputs["probability"]
-    for red, heat in ((255, 0.0), (0, 1.0), (255, 1.0)):
-        backend.inputs["rgb"][:] = (red, 7, 0)
-        backend.inputs["thermal"][:] = heat
-        backend.run()
-        assert backend.outputs["probability"] is output
-        assert np.allclose(output, 0.6 * red / 255 + 0.25 * heat, atol=1e-6)
-
-
 def test_it_agrees_with_onnx_runtime(classes_model: Path) -> None:
     draw = np.random.default_rng(3)
     outputs = []
@@ -75,14 +60,6 @@ def test_its_settings_come_with_their_reason(tiny_model: Path) -> None:
     assert chosen.reason == "asked for; 1 threads, asked for; computes in f32, as always"
     named = OpenVinoBackend(tiny_model, cpu_precision="f32")
     assert "one per usable core; computes in f32, asked for" in named.reason
-
-
-def test_closing_twice_is_fine_and_running_after_it_is_one_line(tiny_model: Path) -> None:
-    backend = OpenVinoBackend(tiny_model, threads=1)
-    backend.close()
-    backend.close()
-    with pytest.raises(DifferSegError, match="openvino: the model is closed"):
-        backend.run()
 
 
 def test_nan_in_its_output_is_a_failed_check(tmp_path: Path) -> None:
