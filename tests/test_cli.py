@@ -109,7 +109,7 @@ def test_codes_are_unique_and_at_most_eight():
     assert len(codes) == len(kinds)
     assert {
         kind.code for kind in own
-    } == codes  # a kind of one package alone has no code of its own
+    } == codes  # other packages add none
 
 
 def test_packages_are_attributes_that_load_on_first_use():
