@@ -18,7 +18,7 @@ NVCC     ?= nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test test-all format lint types tests all-tests clean
 

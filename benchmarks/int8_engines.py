@@ -27,6 +27,7 @@ from session_times import Feed, machine, noise, open_session
 from differseg.bench.interleave import check_counts
 from differseg.errors import InputError, MissingComponentError
 from differseg.options import option, parse, run_main
+from differseg.runtime.backends.openvino import openvino_core
 from differseg.runtime.backends.openvino_int8 import write_unsigned
 
 
@@ -69,7 +70,7 @@ def openvino_run(path: Path, feed: Feed, threads: int) -> Run:
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
     }
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(str(path))
     write_unsigned(openvino, model)
     request = core.compile_model(model, "CPU", settings).create_infer_request()

@@ -107,9 +107,7 @@ def test_codes_are_unique_and_at_most_eight():
     assert len(kinds) <= 8
     codes = {kind.code for kind in kinds}
     assert len(codes) == len(kinds)
-    assert {
-        kind.code for kind in own
-    } == codes  # other packages add none
+    assert {kind.code for kind in own} == codes  # other packages add none
 
 
 def test_packages_are_attributes_that_load_on_first_use():

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.bench.layer_costs import Layer
-from differseg.runtime.backends.openvino import import_openvino
+from differseg.runtime.backends.openvino import import_openvino, openvino_core
 from differseg.runtime.model_file import import_onnxruntime
 
 Engine = Literal["onnxruntime", "openvino"]
@@ -106,7 +106,7 @@ def _onnxruntime(path: Path, layers: Sequence[Layer], threads: int, runs: int) -
 
 def _openvino(path: Path, layers: Sequence[Layer], threads: int, runs: int) -> EngineTimes:
     openvino = import_openvino()
-    core = openvino.Core()
+    core = openvino_core()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     plain = core.compile_model(str(path), "CPU", settings)
     types = {np.dtype("uint8"): "tensor(uint8)"}

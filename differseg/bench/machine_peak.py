@@ -104,11 +104,12 @@ def _onnxruntime_tflops(threads: int, precision: str) -> float:
 
 
 def _openvino_tflops(threads: int, precision: str) -> float:
-    import openvino
     from onnx import TensorProto
 
+    from differseg.runtime.backends.openvino import openvino_core
+
     kind = TensorProto.FLOAT
-    core = openvino.Core()
+    core = openvino_core()
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
     model = core.read_model(_product_model("MatMul", kind, kind, kind))
     request = core.compile_model(model, "CPU", settings).create_infer_request()

@@ -9,6 +9,8 @@ compiled model says is compared with it.
 
 from __future__ import annotations
 
+import functools
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ INSTALL = "pip install 'differseg[openvino]'"
 
 _CAPABILITIES: dict[CpuPrecision, str] = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+_CORE_LOCK = threading.Lock()
 _DTYPES = {"u8": "uint8", "f32": "float32", "f16": "float16"}
 
 
@@ -43,6 +46,27 @@ def import_openvino() -> Any:
             f"OpenVINO cannot be loaded ({one_line(error)}); install it with: {INSTALL}"
         ) from None
     return openvino
+
+
+def openvino_core() -> Any:
+    """Return the ``openvino.Core`` of this process; every model is read and compiled by it.
+
+    There is one, and it lives as long as the process.  Its CPU plug-in gives the thread a stack for
+    signal handlers (AMX needs a larger one), and takes it away when the core goes.  Of two cores,
+    or in another thread, what is taken away is not what is in use: the next signal would then end
+    the process.  (``SigAltStackSetup`` in ``src/plugins/intel_cpu/src/plugin.cpp``,
+    openvinotoolkit/openvino#11894.)
+
+    Raises:
+        MissingComponentError: OpenVINO is not installed, or does not load.
+    """
+    with _CORE_LOCK:
+        return _core()
+
+
+@functools.cache
+def _core() -> Any:
+    return import_openvino().Core()
 
 
 class OpenVinoBackend:
@@ -111,7 +135,7 @@ def _compiled(
     openvino: Any, path: Path, manifest: Manifest, precision: CpuPrecision, threads: int
 ) -> tuple[Any, list[str]]:
     """Load and compile a file, and check its graph against its manifest; with notes on it."""
-    core = openvino.Core()
+    core = openvino_core()
     if "CPU" not in core.available_devices:
         raise MissingComponentError(
             f"OpenVINO is installed without its CPU plug-in; install it again with: {INSTALL}"

@@ -107,7 +107,7 @@ def test_a_learned_sigma_finds_the_blur() -> None:
     wanted = gaussian_lowpass(x, 1.4, 9)
     sigma = nn.Parameter(torch.tensor([0.7]))
     optimiser = torch.optim.Adam([sigma], lr=0.1)
-    for _ in range(60):
+    for _ in range(150):
         optimiser.zero_grad()
         (gaussian_lowpass(x, sigma, 9) - wanted).square().mean().backward()
         optimiser.step()

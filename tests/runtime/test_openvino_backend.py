@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from differseg.errors import (
 from differseg.runtime import Segmenter
 from differseg.runtime.backends import cpu_features, open_backend
 from differseg.runtime.backends import openvino as openvino_backend
-from differseg.runtime.backends.openvino import OpenVinoBackend
+from differseg.runtime.backends.openvino import OpenVinoBackend, openvino_core
 
 pytest.importorskip("openvino")
 
@@ -120,15 +119,11 @@ class SilentlyOther:
         return ["FP32", "FP16", "BF16"]
 
     def read_model(self, path: str) -> object:
-        import openvino
-
-        return openvino.Core().read_model(path)
+        return openvino_core().read_model(path)
 
     def compile_model(self, model: object, device: str, settings: dict[str, object]) -> object:
-        import openvino
-
         SilentlyOther.settings = settings
-        return openvino.Core().compile_model(
+        return openvino_core().compile_model(
             model, device, {**settings, "INFERENCE_PRECISION_HINT": "f32"}
         )
 
@@ -136,10 +131,7 @@ class SilentlyOther:
 def test_a_precision_that_was_not_taken_is_refused(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import openvino
-
-    fake = types.SimpleNamespace(Core=SilentlyOther, Tensor=openvino.Tensor)
-    monkeypatch.setattr(openvino_backend, "import_openvino", lambda: fake)
+    monkeypatch.setattr(openvino_backend, "openvino_core", SilentlyOther)
     with pytest.raises(InputError, match="cpu-precision f16: OpenVINO would compute in f32 here"):
         OpenVinoBackend(tiny_model, threads=1, cpu_precision="f16")
     OpenVinoBackend(tiny_model, threads=1)
@@ -199,6 +191,36 @@ def test_without_openvino_the_extra_is_named(
         OpenVinoBackend(tiny_model)
     with pytest.raises(MissingComponentError, match=r"--backend openvino: not installed; .*openv"):
         open_backend(tiny_model, "openvino")
+
+
+SIGNALS_AFTER = """
+import faulthandler, signal, sys, threading
+from differseg.runtime.backends.openvino import OpenVinoBackend
+
+faulthandler.enable()  # which sets up a stack for handlers of signals
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+if {threaded}:
+    opened = [OpenVinoBackend(sys.argv[1], threads=1)]
+    thread = threading.Thread(target=opened.clear)
+    thread.start()
+    thread.join()
+else:
+    first, second = (OpenVinoBackend(sys.argv[1], threads=1) for _ in range(2))
+    del first
+    del second
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_signals_are_handled_after_models_are_closed(tiny_model: Path, threaded: bool) -> None:
+    """A core of OpenVINO that goes takes the stack of signal handlers along."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS_AFTER.format(threaded=threaded), tiny_model],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 RUN_ALONE = """

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from differseg.runtime.backends.cpu_features import cpu_flags
+from differseg.runtime.backends.openvino import openvino_core
 from differseg.runtime.backends.openvino_int8 import write_unsigned
 
 openvino = pytest.importorskip("openvino")
@@ -70,7 +71,7 @@ def difference(data: bytes, rewrite: bool) -> tuple[int, float]:
     feed = {name: 2 * draw.normal(size=(1, 8, 12, 12)).astype(np.float32) for name in "ab"}
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, feed)
-    core = openvino.Core()
+    core = openvino_core()
     model = core.read_model(data)
     count = write_unsigned(openvino, model) if rewrite else 0
     found = core.compile_model(model, "CPU", SETTINGS)(feed)["y"]
