@@ -18,7 +18,10 @@ NVCC     ?= nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-PYTEST   := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# A process of pytest-xdist that dies ends the run, which would else wait for ever.  OpenMP's threads
+# sleep when they wait: as many processes as cores would else wait for each other by turning.
+PYTEST   := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile \
+            --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test test-all format lint types tests all-tests clean
 
