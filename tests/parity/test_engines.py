@@ -17,7 +17,7 @@ from contract.install import fake_tensorrt
 from contract_engines import engine_of
 from typed_forms import typed_forms
 
-from differseg.export import rtx
+from differseg.export import check, rtx
 from differseg.export.build_engine import build_engine
 from differseg.export.parity import parity
 from differseg.export.parity_result import Thresholds
@@ -57,6 +57,9 @@ def tensorrt_here() -> Iterator[Build]:
 def test_every_form_becomes_an_engine_that_agrees(name: str, tmp_path: Path) -> None:
     files = typed_forms(name, tmp_path, SIZE_HW)
     for form, path in files.items():
+        for target in ("jetpack6", "jetpack7", "trt11.4"):
+            report = check(path, target)
+            assert report.passed, (form, target, report.reasons()[:3])
         if rtx.is_available():
             built = build_engine(path, out=tmp_path / f"{form}.rtx", target="rtx1", cache=False)
             assert read_sidecar(built.path).manifest.precision == form
