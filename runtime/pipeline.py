@@ -1,6 +1,9 @@
 """One run: pairs of frames in, results out, until something ends it.
 
-    capture threads -> pairing -> [slot of one] -> this loop -> [queue of one] -> paint and sinks
+    capture threads -> pairing -> [slot of one] -> intake -> this loop -> [queue of one] -> sinks
+
+Intake registers, prepares and begins, for an engine with two slots in a thread of its own; this
+loop ends what was begun and decides; the sinks' thread paints and writes.
 
 Everything that grows with time is a counter or a histogram of fixed size, and image buffers are
 used again, so that a run may last a week.
@@ -15,8 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from differseg.errors import DifferSegError, SourceError
+from differseg.runtime.deadline import Deadline
 from differseg.runtime.feed import Delivery, Feed
-from differseg.runtime.processor import FrameProcessor, LossPolicy, SegmenterLike
+from differseg.runtime.intake import AheadIntake, Intake, SerialIntake
+from differseg.runtime.processor import FrameProcessor, LossPolicy, SegmenterLike, UnderWay
 from differseg.runtime.registration import Registration
 from differseg.runtime.sinks import FrameResult, Sink
 from differseg.runtime.sinks.window import WindowSink
@@ -52,6 +57,7 @@ class Pipeline:
         registration: Brings thermal frames into the RGB view; None where they are there already.
         on_thermal_loss: ``stop``, ``rgb_only`` or ``hold``.
         limits: When to end.
+        deadline_ms: Largest age of a result; a frame that would be older is dropped.
         on_status: Called about four times a second.
         stop: Set from anywhere (a signal handler too) to end after the frame in work.
 
@@ -69,6 +75,7 @@ class Pipeline:
         registration: Registration | None = None,
         on_thermal_loss: LossPolicy = "stop",
         limits: RunLimits | None = None,
+        deadline_ms: float | None = None,
         on_status: Callable[[LiveStatus], None] | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -92,6 +99,13 @@ class Pipeline:
             paint=window is not None or any(sink.wants_picture for sink in self._sinks),
             times=self.times,
         )
+        self._deadline = Deadline(deadline_ms)
+        arguments = feed, self._processor, self._deadline, self._end_before
+        self._intake: Intake = (
+            AheadIntake(*arguments, segmenter.slots)
+            if segmenter.slots > 1
+            else SerialIntake(*arguments)
+        )
 
     def run(self) -> tuple[RunSummary, DifferSegError | None]:
         """Run until an end; the feed and the sinks are closed in any case.
@@ -104,11 +118,13 @@ class Pipeline:
         writer = SinkWriter(self._sinks, self.times, self._stop)
         try:
             self._feed.start()
+            self._intake.start()
             end = self._loop(writer)
         except DifferSegError as caught:
             error = caught
         finally:
             seconds = time.monotonic() - start_s
+            self._intake.close()
             notes = self._feed.close()
             close_error = writer.close()
             error = error or close_error
@@ -120,18 +136,14 @@ class Pipeline:
         """Process deliveries until an end; returns why it ended."""
         waiting_since_s = time.perf_counter()
         while not self._stop.is_set():
-            delivery = self._feed.take(_POLL_S)
-            if delivery is None:
+            under_way = self._intake.take(_POLL_S)
+            if under_way is None:
                 self._report()
-                if self._feed.ended:
-                    return "the RGB source ended"
+                if self._intake.ended:
+                    return self._intake.end or "the RGB source ended"
                 continue
             self.times.add("wait", (time.perf_counter() - waiting_since_s) * 1e3)
-            end = self._end_before(delivery)
-            if end is not None:
-                self._feed.drops["at_stop"] += 1
-                return end
-            self._handle(delivery, writer)
+            self._handle(under_way, writer)
             if sum(self._statuses.values()) == self._limits.frames:
                 return f"{self._limits.frames} frames were processed"
             if self._window is not None and self._window.quit:
@@ -164,10 +176,16 @@ class Pipeline:
             f"thermal camera {lost}; to go on without it, use --on-thermal-loss rgb_only or hold"
         )
 
-    def _handle(self, delivery: Delivery, writer: SinkWriter) -> None:
-        """Make the result of one delivery and give it to the sinks."""
-        processed = self._processor.process(delivery, self._feed.drops.total())
+    def _handle(self, under_way: UnderWay, writer: SinkWriter) -> None:
+        """Make the result of what was begun and give it to the sinks."""
+        processed = self._processor.end(under_way, self._feed.drops.total())
+        self._intake.done()
         result, paint = processed.result, processed.paint
+        if result.age_ms is not None:
+            self._deadline.took((time.monotonic() - under_way.since_s) * 1e3)
+            if self._deadline.missed(result.age_ms):
+                self._feed.drops["finished_late"] += 1
+                return
         if self._window is not None and paint is not None:
             # A window belongs to this thread; without one, the sinks' thread paints.
             result, paint = replace(result, picture=paint()), None

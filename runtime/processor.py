@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -19,7 +20,7 @@ from differseg.runtime.feed import Delivery
 from differseg.runtime.overlay import OverlayPainter, StatusLine
 from differseg.runtime.pairing import Pair
 from differseg.runtime.registration import Registration
-from differseg.runtime.segmenter import Result
+from differseg.runtime.segmenter import Begun, Result
 from differseg.runtime.sinks import FrameResult, Status
 from differseg.runtime.timing import StageTimes
 
@@ -39,8 +40,15 @@ class SegmenterLike(Protocol):
     def manifest(self) -> Manifest:
         """What the model file says."""
 
-    def __call__(self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any]) -> Result:
-        """Segment one pair of frames in one view."""
+    @property
+    def slots(self) -> int:
+        """How many frames may be begun and not ended at once."""
+
+    def begin(self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any]) -> Begun:
+        """Begin with one pair of frames in one view."""
+
+    def end(self, begun: Begun) -> Result:
+        """Return the result of the pair that was begun first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,25 @@ class Processed:
 
     result: FrameResult
     paint: Callable[[], npt.NDArray[np.uint8]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A delivery that was begun.
+
+    Attributes:
+        delivery: From the feed.
+        frames: What the network got, the thermal frame in the RGB view; empty where it got nothing.
+        begun: What :meth:`Segmenter.end` takes; None where the network got nothing.
+        stage_ms: Milliseconds of the stages so far.
+        since_s: When it was begun, on the monotonic clock.
+    """
+
+    delivery: Delivery
+    frames: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    begun: Begun | None = None
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    since_s: float = field(default_factory=time.monotonic)
 
 
 class FrameProcessor:
@@ -96,27 +123,19 @@ class FrameProcessor:
         span_s = self._done_s[-1] - self._done_s[0] if len(self._done_s) > 1 else 0.0
         return (len(self._done_s) - 1) / span_s if span_s > 0 else None
 
-    def process(self, delivery: Delivery, dropped: int) -> Processed:
-        """Return the result of one delivery, not yet painted.
+    def begin(self, delivery: Delivery) -> UnderWay:
+        """Bring one delivery's thermal frame into view and begin with the network.
 
-        Args:
-            delivery: From the feed.
-            dropped: RGB frames dropped so far, for the picture.
+        As many may be begun as the segmenter has slots; they are ended in their order.  One thread
+        may begin them and another end them.
 
         Raises:
             InputError: A frame that the model cannot take.
-            CheckFailedError: The network gave NaN for 10 frames on end.
         """
-        if delivery.thermal_lost is not None and self._hold:
-            done = self._held_result(delivery, dropped)
-        else:
-            done = self._segmented(delivery, dropped)
-        self._done_s.append(time.monotonic())
-        return done
-
-    def _segmented(self, delivery: Delivery, dropped: int) -> Processed:
         pair, lost = delivery.pair, delivery.thermal_lost
-        stage_ms: dict[str, float] = {}
+        if lost is not None and self._hold:
+            return UnderWay(delivery)
+        since_s, stage_ms = time.monotonic(), dict[str, float]()
         frames: dict[str, npt.NDArray[Any]] = {"rgb": pair.rgb.image}
         # Without a time stamp, the mapper's memory of the real camera stays as it was.
         timestamp_s = None
@@ -126,8 +145,37 @@ class FrameProcessor:
             timestamp_s = pair.thermal.timestamp_s
         elif lost is not None:
             frames["thermal"] = self._neutral_thermal()
+        begun = self._segmenter.begin(timestamp_s=timestamp_s, **frames)
+        return UnderWay(delivery, frames, begun, stage_ms, since_s)
+
+    def end(self, under_way: UnderWay, dropped: int) -> Processed:
+        """Return the result of what was begun first, not yet painted.
+
+        Args:
+            under_way: From :meth:`begin`.
+            dropped: RGB frames dropped so far, for the picture.
+
+        Raises:
+            CheckFailedError: The network gave NaN for 10 frames on end.
+        """
+        if under_way.begun is None:
+            done = self._held_result(under_way.delivery, dropped)
+        else:
+            done = self._segmented(under_way, under_way.begun, dropped)
+        self._done_s.append(time.monotonic())
+        return done
+
+    def discard(self, under_way: UnderWay) -> None:
+        """End what was begun first, without a result."""
+        if under_way.begun is not None:
+            with contextlib.suppress(CheckFailedError):
+                self._segmenter.end(under_way.begun)
+
+    def _segmented(self, under_way: UnderWay, begun: Begun, dropped: int) -> Processed:
+        pair, lost = under_way.delivery.pair, under_way.delivery.thermal_lost
+        frames, stage_ms = under_way.frames, under_way.stage_ms
         try:
-            output = self._segmenter(timestamp_s=timestamp_s, **frames)
+            output = self._segmenter.end(begun)
         except CheckFailedError as error:
             return self._not_finite(pair, error, dropped)
         self._nan_run = 0

@@ -79,6 +79,8 @@ class RunOptions(EngineOptions):
     """rgb_only: constant thermal input; hold: show the last result, marked stale."""
     thermal_timeout_ms: float = option(1500.0, metavar="MS")
     """The thermal camera is lost after this long without a pair."""
+    deadline_ms: float | None = option(None, metavar="MS")
+    """Live: drop frames whose result would be older than this, from capture to mask."""
     live: bool = False
     """Play files and folders in real time and drop what is late."""
     json: bool = False
@@ -90,9 +92,9 @@ class RunOptions(EngineOptions):
         Raises:
             InputError: One is out of range.
         """
-        for name, least in (("seconds", 0.0), ("frames", 0), ("thermal_timeout_ms", 0.0)):
+        for name in ("seconds", "frames", "thermal_timeout_ms", "deadline_ms"):
             value = getattr(self, name)
-            if value is not None and not least < value < 1e9:
+            if value is not None and not 0 < value < 1e9:
                 raise InputError(f"--{name.replace('_', '-')}: expected more than 0, got {value}")
         if not 0 <= self.tolerance_ms <= 10_000:
             raise InputError(f"--tolerance-ms: expected 0 to 10000, got {self.tolerance_ms}")
@@ -171,6 +173,11 @@ def execute(
             sources = _open_sources(options)
             for source in sources:
                 opened.callback(source.close)
+            if options.deadline_ms is not None and not sources[0].live:
+                raise InputError(
+                    f"--deadline-ms: {sources[0].description} is a recording, of which every frame "
+                    "is processed; leave it out, or add --live"
+                )
             for source in sources:
                 for text in source.notes:
                     note(text)
@@ -194,6 +201,7 @@ def execute(
                 registration=registration,
                 on_thermal_loss=options.on_thermal_loss,
                 limits=RunLimits(options.frames, options.seconds),
+                deadline_ms=options.deadline_ms,
                 on_status=on_status,
                 stop=stop,
             )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,9 @@ from differseg.errors import CheckFailedError, InputError
 from differseg.manifest import ClassSpec, Manifest, background_of
 from differseg.runtime.backends import (
     BackendName,
+    Buffers,
     CpuPrecision,
+    OnlyBuffers,
     OverlappingBackend,
     open_backend,
 )
@@ -60,6 +63,16 @@ class Result:
             timings_ms=dict(self.timings_ms),
             class_coverage=dict(self.class_coverage),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A frame that the engine has, or is about to compute; see :meth:`Segmenter.begin`."""
+
+    slot: int
+    size_hw: tuple[int, int]
+    started_s: float
+    prepared_s: float
 
 
 class Segmenter:
@@ -123,8 +136,15 @@ class Segmenter:
             for spec in self.manifest.inputs
         }
         self._names = {spec.modality: spec.name for spec in self.manifest.inputs}
-        self._threshold = threshold
-        self._reader = output_reader(self.manifest, threshold, self.backend.outputs)
+        self._slots: Sequence[Buffers] = (
+            self.backend.slots
+            if isinstance(self.backend, OverlappingBackend)
+            else (OnlyBuffers(self.backend.inputs, self.backend.outputs),)
+        )
+        self._free = deque(range(len(self._slots)))
+        self._readers = [
+            output_reader(self.manifest, threshold, slot.outputs) for slot in self._slots
+        ]
         self._mask = np.empty((0, 0), np.uint8)
         self._aspect_seen = False
         if self.manifest.weights.source.startswith("random"):
@@ -167,11 +187,51 @@ class Segmenter:
             InputError: A modality too many or too few, or an image that cannot be used.
             CheckFailedError: The network gave NaN or infinity.
         """
-        started_s = time.perf_counter()
-        size_hw = self._prepare(frames, timestamp_s, self.backend.inputs)
+        return self.end(self.begin(timestamp_s=timestamp_s, **frames))
+
+    @property
+    def slots(self) -> int:
+        """How many frames may be begun and not ended at once: 2 with TensorRT, else 1."""
+        return len(self._slots)
+
+    def begin(self, *, timestamp_s: float | None = None, **frames: npt.NDArray[Any]) -> Begun:
+        """Prepare a frame and let the engine begin with it, where it computes beside the caller.
+
+        Frames are ended in the order in which they were begun; one thread may begin them and
+        another end them.
+
+        Args:
+            timestamp_s: As of a call.
+            frames: As of a call.
+
+        Raises:
+            InputError: As a call; nothing is begun then.
+            RuntimeError: All ``slots`` are begun already.
+        """
+        if not self._free:
+            raise RuntimeError(f"{self.slots} frames are begun already; end one first")
+        slot, started_s = self._free[0], time.perf_counter()
+        size_hw = self._prepare(frames, timestamp_s, self._slots[slot].inputs)
         prepared_s = time.perf_counter()
-        self.backend.run()
-        return self._result(self._reader, size_hw, started_s, prepared_s)
+        if isinstance(self.backend, OverlappingBackend):
+            self.backend.start(slot)
+        self._free.popleft()
+        return Begun(slot, size_hw, started_s, prepared_s)
+
+    def end(self, begun: Begun) -> Result:
+        """Wait for a frame's result; its arrays are overwritten when the next frame is ended.
+
+        Raises:
+            CheckFailedError: As a call.
+        """
+        try:
+            if isinstance(self.backend, OverlappingBackend):
+                self.backend.finish(begun.slot)
+            else:
+                self.backend.run()
+            return self._result(begun)
+        finally:
+            self._free.append(begun.slot)
 
     def overlapped(self, frames: Iterable[Mapping[str, npt.NDArray[Any]]]) -> Iterator[Result]:
         """Segment single frames, or pairs, in order, and give their results in order.
@@ -188,28 +248,13 @@ class Segmenter:
         Raises:
             InputError, CheckFailedError: As a call.
         """
-        backend = self.backend
-        if not isinstance(backend, OverlappingBackend):
-            for frame in frames:
-                yield self(timestamp_s=None, **frame)
-            return
-        readers = [
-            output_reader(self.manifest, self._threshold, slot.outputs) for slot in backend.slots
-        ]
-        under_way: tuple[int, tuple[int, int], float, float] | None = None
-        for number, frame in enumerate(frames):
-            index = number % len(readers)
-            started_s = time.perf_counter()
-            size_hw = self._prepare(frame, None, backend.slots[index].inputs)
-            prepared_s = time.perf_counter()
-            backend.start(index)
-            if under_way is not None:
-                backend.finish(under_way[0])
-                yield self._result(readers[under_way[0]], *under_way[1:])
-            under_way = index, size_hw, started_s, prepared_s
-        if under_way is not None:
-            backend.finish(under_way[0])
-            yield self._result(readers[under_way[0]], *under_way[1:])
+        under_way: deque[Begun] = deque()
+        for frame in frames:
+            under_way.append(self.begin(**frame))
+            if len(under_way) == self.slots:
+                yield self.end(under_way.popleft())
+        while under_way:
+            yield self.end(under_way.popleft())
 
     def warmup(self, runs: int = 2) -> None:
         """Run the network on zeros, so that the first real frame is not the slow one."""
@@ -253,24 +298,18 @@ class Segmenter:
         height, width = frames[self.modalities[0]].shape[:2]
         return height, width
 
-    def _result(
-        self,
-        reader: NetworkOutput,
-        size_hw: tuple[int, int],
-        started_s: float,
-        prepared_s: float,
-    ) -> Result:
+    def _result(self, begun: Begun) -> Result:
         """Make the result of output buffers that are filled."""
-        inferred_s = time.perf_counter()
-        coverage = self._postprocess(reader, size_hw)
+        inferred_s, reader = time.perf_counter(), self._readers[begun.slot]
+        coverage = self._postprocess(reader, begun.size_hw)
         background = 0.0 if self._background is None else coverage[self._background.name]
         done_s = time.perf_counter()
         return Result(
             mask=self._mask,
             probability=reader.probability,
             timings_ms={
-                "prepare": (prepared_s - started_s) * 1e3,
-                "infer": (inferred_s - prepared_s) * 1e3,
+                "prepare": (begun.prepared_s - begun.started_s) * 1e3,
+                "infer": (inferred_s - begun.prepared_s) * 1e3,
                 "post": (done_s - inferred_s) * 1e3,
             },
             classes=self.manifest.classes,

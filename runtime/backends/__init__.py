@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -59,6 +60,14 @@ class Buffers(Protocol):
     Attributes:
         inputs, outputs: As those of :class:`Backend`.
     """
+
+    inputs: dict[str, npt.NDArray[Any]]
+    outputs: dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class OnlyBuffers:
+    """The :class:`Buffers` of an engine that has one set."""
 
     inputs: dict[str, npt.NDArray[Any]]
     outputs: dict[str, npt.NDArray[Any]]

@@ -85,6 +85,7 @@ class FakeSegmenter:
     """Marks the left half; sleeps as long as told; gives NaN for the calls listed."""
 
     modalities = ("rgb", "thermal")
+    slots = 1
 
     def __init__(self, seconds=0.0, nan_calls=()):
         self.manifest = tiny_manifest()
@@ -92,9 +93,12 @@ class FakeSegmenter:
         self._seconds, self._nan_calls = seconds, set(nan_calls)
         self._mask = np.zeros(SIZE_HW, np.uint8)
 
-    def __call__(self, *, timestamp_s=None, **frames):
+    def begin(self, *, timestamp_s=None, **frames):
+        return timestamp_s, {k: v.copy() for k, v in frames.items()}
+
+    def end(self, begun):
         number = len(self.calls)
-        self.calls.append((timestamp_s, {k: v.copy() for k, v in frames.items()}))
+        self.calls.append(begun)
         time.sleep(self._seconds)
         if number in self._nan_calls or "all" in self._nan_calls:
             raise CheckFailedError("the network's output holds NaN")

@@ -305,8 +305,8 @@ def test_a_failing_rgb_source_keeps_what_was_done():
 
 def test_results_kept_by_a_sink_do_not_change():
     class Moving(FakeSegmenter):
-        def __call__(self, **frames):
-            result = super().__call__(**frames)
+        def end(self, begun):
+            result = super().end(begun)
             result.mask[:] = len(self.calls) % 2
             return result
 
