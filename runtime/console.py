@@ -84,15 +84,20 @@ def _ignore_echo(first_s: float, handlers: dict[signal.Signals, Any]) -> None:
 
 
 class RunConsole:
-    """Status line and notes on standard error, summary on standard output."""
+    """Status line and notes on standard error, summary on standard output.
 
-    def __init__(self) -> None:
+    Args:
+        live: Show a status line where standard error is a terminal.
+    """
+
+    def __init__(self, live: bool = True) -> None:
+        self._shows_live = live and sys.stderr.isatty()
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._live: Live | None = None
         self._noted: set[str] = set()
 
     def __enter__(self) -> RunConsole:
-        if sys.stderr.isatty():
+        if self._shows_live:
             self._live = Live(
                 Text("opening ..."), console=self._console, auto_refresh=False, transient=True
             )

@@ -11,15 +11,20 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from differseg.errors import InputError, SourceError
 from differseg.runtime.capture import Capture
+from differseg.runtime.loss import RgbLossPolicy, ThermalWatch
 from differseg.runtime.pairing import Pair, Pairer
 from differseg.runtime.sources import Frame, Source
+from differseg.runtime.supervision import CameraState
+
+__all__ = ["Delivery", "Feed", "LiveFeed", "RecordedFeed", "ThermalWatch", "open_feed"]
 
 RGB_SILENT_S = 10.0
-"""A live RGB camera that gives nothing for this long has failed."""
+"""A live RGB camera that gives nothing for this long ends the run, where the policy is ``stop``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +35,12 @@ class Delivery:
         pair: A pair; its thermal frame is None for a model without thermal input, or when the
             thermal camera is lost.
         thermal_lost: Why there is no thermal frame; None while the camera works.
+        states: State of each camera when the pair was decided, by ``rgb`` and ``thermal``.
     """
 
     pair: Pair
     thermal_lost: str | None = None
-
-
-class ThermalWatch:
-    """Decides when the thermal camera counts as lost, by the time stamps of the RGB frames.
-
-    Args:
-        timeout_s: RGB time without a pair after which it is lost; longer than the pause of a
-            camera's shutter correction, about 1 s.
-    """
-
-    def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
-        self._paired_s: float | None = None
-
-    def paired(self, rgb_time_s: float) -> None:
-        """Note that a pair was made."""
-        self._paired_s = rgb_time_s
-
-    def lost(self, rgb_time_s: float, capture: Capture, pairer: Pairer) -> str | None:
-        """Say why the camera is lost, or None.
-
-        Args:
-            rgb_time_s: Time of an RGB frame that found no thermal frame.
-            capture: The thermal camera's.
-            pairer: What paired it.
-        """
-        if self._paired_s is None or rgb_time_s < self._paired_s:
-            self._paired_s = rgb_time_s
-        if pairer.thermal_ended:
-            error = capture.error
-            return f"failed ({error})" if error else f"ended after {capture.captured} frames"
-        alone_s = rgb_time_s - self._paired_s
-        if alone_s <= self._timeout_s:
-            return None
-        if capture.captured == 0:
-            return f"gave no frame for {alone_s:.1f} s"
-        nearest_ms = pairer.nearest_ms
-        near = "" if nearest_ms is None else f", the nearest is {nearest_ms:+.0f} ms away"
-        return f"gave no frame within the tolerance for {alone_s:.1f} s{near}"
+    states: Mapping[str, CameraState] = field(default_factory=dict)
 
 
 class Feed(ABC):
@@ -83,6 +51,8 @@ class Feed(ABC):
         thermal: An open source, or None.
         pairer: Pairs the two; None without thermal.
         watch: Decides when thermal is lost.
+        on_rgb_loss: ``stop`` ends the run when a live RGB camera is away for 10 s; ``wait`` waits
+            for it however long that takes.
 
     Attributes:
         rgb: Capture of the RGB source.
@@ -92,12 +62,19 @@ class Feed(ABC):
     """
 
     def __init__(
-        self, rgb: Source, thermal: Source | None, pairer: Pairer | None, watch: ThermalWatch
+        self,
+        rgb: Source,
+        thermal: Source | None,
+        pairer: Pairer | None,
+        watch: ThermalWatch,
+        *,
+        on_rgb_loss: RgbLossPolicy = "stop",
     ) -> None:
         self.drops: Counter[str] = Counter()
         self.thermal_drops: Counter[str] = Counter()
         self.pairer = pairer
         self._watch = watch
+        self._on_rgb_loss = on_rgb_loss
         self._condition = threading.Condition()
         self._closed = False
         self.rgb = self._capture(rgb)
@@ -130,6 +107,10 @@ class Feed(ABC):
         """The capture threads."""
         return [self.rgb] if self.thermal is None else [self.rgb, self.thermal]
 
+    def states(self) -> dict[str, CameraState]:
+        """Return the state of each camera now, by ``rgb`` and ``thermal``."""
+        return {capture.source.modality: capture.check() for capture in self.captures}
+
     def close(self) -> list[str]:
         """Stop the threads and close the sources.
 
@@ -150,7 +131,7 @@ class Feed(ABC):
         """Return the delivery that a decided RGB frame makes, or None where it is dropped."""
         if pair.thermal is not None:
             self._watch.paired(pair.rgb.timestamp_s)
-            return Delivery(pair)
+            return Delivery(pair, None, self.states())
         assert self.thermal is not None
         assert self.pairer is not None
         reason = self._watch.lost(pair.rgb.timestamp_s, self.thermal, self.pairer)
@@ -158,27 +139,48 @@ class Feed(ABC):
             self.drops["no_thermal_in_tolerance"] += 1
             return None
         self.pairer.expect_no_thermal()
-        return Delivery(pair, reason)
+        return Delivery(pair, reason, self.states())
 
     def _raise_rgb_error(self) -> None:
-        if self.rgb.error is not None:
-            raise self.rgb.error
-        if self.rgb.source.live and not self.rgb.done and self.rgb.silent_s > RGB_SILENT_S:
+        """Raise why no RGB frame will come, or has come for too long.
+
+        Raises:
+            SourceError: The RGB source failed for good, or is away and the policy is ``stop``.
+        """
+        rgb, error = self.rgb, self.rgb.error
+        if rgb.done:
+            if error is not None:
+                raise error
+            return
+        if not rgb.source.live or self._on_rgb_loss == "wait" or rgb.silent_s <= RGB_SILENT_S:
+            return
+        if error is not None:
             raise SourceError(
-                f"{self.rgb.source.description}: no frame for {RGB_SILENT_S:.0f} s; is the camera "
-                "plugged in and not used by another program?"
+                f"{error}; it did not come back within {RGB_SILENT_S:.0f} s (to wait longer, use "
+                "--on-rgb-loss wait)"
             )
+        raise SourceError(
+            f"{rgb.source.description}: no frame for {RGB_SILENT_S:.0f} s; is the camera "
+            "plugged in and not used by another program?"
+        )
 
 
 class LiveFeed(Feed):
     """Pairs frames in the capture threads and keeps the newest pair."""
 
     def __init__(
-        self, rgb: Source, thermal: Source | None, pairer: Pairer | None, watch: ThermalWatch
+        self,
+        rgb: Source,
+        thermal: Source | None,
+        pairer: Pairer | None,
+        watch: ThermalWatch,
+        *,
+        on_rgb_loss: RgbLossPolicy = "stop",
     ) -> None:
-        super().__init__(rgb, thermal, pairer, watch)
+        super().__init__(rgb, thermal, pairer, watch, on_rgb_loss=on_rgb_loss)
         self._slot: Delivery | None = None
         self._rgb_done = False
+        self._rgb_returns = 0
 
     def _capture(self, source: Source) -> Capture:
         if source.modality == "rgb":
@@ -201,6 +203,7 @@ class LiveFeed(Feed):
             if self._slot is None and not self._rgb_done:
                 self._condition.wait(timeout_s)
             delivery, self._slot = self._slot, None
+        self.states()  # a silent camera has nobody else who looks at the time
         if delivery is None:
             self._raise_rgb_error()
         return delivery
@@ -216,8 +219,14 @@ class LiveFeed(Feed):
     def _rgb_came(self, frame: Frame) -> None:
         with self._condition:
             if self.pairer is None:
-                self._put(Delivery(Pair(frame)))
+                self._put(Delivery(Pair(frame), None, self.states()))
                 return
+            returns = self.rgb.supervisor.counts["returns"]
+            if returns != self._rgb_returns:
+                self._rgb_returns = returns
+                self._watch.restart()
+            if self.thermal is not None and self.thermal.check() == "offline":
+                self.pairer.expect_no_thermal()
             self.pairer.add_rgb(frame)
             self._advance()
 
@@ -267,11 +276,17 @@ class RecordedFeed(Feed):
     """Pairs frames when they are asked for; every RGB frame is delivered or counted."""
 
     def __init__(
-        self, rgb: Source, thermal: Source | None, pairer: Pairer | None, watch: ThermalWatch
+        self,
+        rgb: Source,
+        thermal: Source | None,
+        pairer: Pairer | None,
+        watch: ThermalWatch,
+        *,
+        on_rgb_loss: RgbLossPolicy = "stop",
     ) -> None:
         self._slots: dict[str, Frame | None] = {"rgb": None, "thermal": None}
         self._ended = False
-        super().__init__(rgb, thermal, pairer, watch)
+        super().__init__(rgb, thermal, pairer, watch, on_rgb_loss=on_rgb_loss)
 
     def _capture(self, source: Source) -> Capture:
         modality = source.modality
@@ -322,7 +337,7 @@ class RecordedFeed(Feed):
         if self.pairer is None:
             frame = self._pull("rgb")
             self._ended = frame is None and self._drained(self.rgb)
-            return Delivery(Pair(frame)) if frame is not None else None
+            return Delivery(Pair(frame), None, self.states()) if frame is not None else None
         while (pair := self.pairer.next()) is not None:
             delivery = self._decide(pair)
             if delivery is not None:
@@ -365,7 +380,12 @@ class RecordedFeed(Feed):
 
 
 def open_feed(
-    rgb: Source, thermal: Source | None, pairer: Pairer | None, watch: ThermalWatch
+    rgb: Source,
+    thermal: Source | None,
+    pairer: Pairer | None,
+    watch: ThermalWatch,
+    *,
+    on_rgb_loss: RgbLossPolicy = "stop",
 ) -> Feed:
     """Return the feed that suits two open sources.
 
@@ -379,4 +399,4 @@ def open_feed(
             "do not compare; add --live to play the recording in real time"
         )
     kind = LiveFeed if rgb.live else RecordedFeed
-    return kind(rgb, thermal, pairer, watch)
+    return kind(rgb, thermal, pairer, watch, on_rgb_loss=on_rgb_loss)

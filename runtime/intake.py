@@ -19,6 +19,7 @@ from collections.abc import Callable
 from differseg.runtime.deadline import Deadline
 from differseg.runtime.feed import Delivery, Feed
 from differseg.runtime.processor import FrameProcessor, UnderWay
+from differseg.runtime.service.watchdog import ProgressWatch
 
 Check = Callable[[Delivery], "str | None"]
 
@@ -35,16 +36,22 @@ class Intake(ABC):
         processor: Begins with them.
         deadline: Says which come too late; they are counted as ``too_late``.
         check: Says why the run ends before a delivery, or None; may raise.
+        watch: Told that a result is owed for what is begun.
 
     Attributes:
         end: Why the run ends before the next delivery, from ``check``; None while it goes on.
     """
 
     def __init__(
-        self, feed: Feed, processor: FrameProcessor, deadline: Deadline, check: Check
+        self,
+        feed: Feed,
+        processor: FrameProcessor,
+        deadline: Deadline,
+        check: Check,
+        watch: ProgressWatch,
     ) -> None:
         self.end: str | None = None
-        self._feed, self._processor = feed, processor
+        self._feed, self._processor, self._watch = feed, processor, watch
         self._deadline, self._check = deadline, check
         self._prepare_s = 0.0
 
@@ -85,6 +92,7 @@ class Intake(ABC):
                 self._feed.drops["too_late"] += 1
                 return None
         start_s = time.monotonic()
+        self._watch.taken()
         under_way = self._processor.begin(delivery)
         self._prepare_s = time.monotonic() - start_s
         return under_way
@@ -146,7 +154,7 @@ class AheadIntake(Intake):
     """A thread that begins with the next frame while the engine computes one.
 
     Args:
-        feed, processor, deadline, check: As :class:`Intake`.
+        feed, processor, deadline, check, watch: As :class:`Intake`.
         slots: How many frames the engine has room for.
     """
 
@@ -156,9 +164,10 @@ class AheadIntake(Intake):
         processor: FrameProcessor,
         deadline: Deadline,
         check: Check,
+        watch: ProgressWatch,
         slots: int,
     ) -> None:
-        super().__init__(feed, processor, deadline, check)
+        super().__init__(feed, processor, deadline, check, watch)
         self._clock = EngineClock()
         self._free = threading.Semaphore(slots)
         self._begun: queue.Queue[UnderWay | None] = queue.Queue()  # None: nothing will follow

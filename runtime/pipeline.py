@@ -23,6 +23,7 @@ from differseg.runtime.feed import Delivery, Feed
 from differseg.runtime.intake import AheadIntake, Intake, SerialIntake
 from differseg.runtime.processor import FrameProcessor, LossPolicy, SegmenterLike, UnderWay
 from differseg.runtime.registration import Registration
+from differseg.runtime.service.watchdog import ProgressWatch
 from differseg.runtime.sinks import FrameResult, Sink
 from differseg.runtime.sinks.window import WindowSink
 from differseg.runtime.sinks.writer import SinkWriter
@@ -60,6 +61,7 @@ class Pipeline:
         deadline_ms: Largest age of a result; a frame that would be older is dropped.
         on_status: Called about four times a second.
         stop: Set from anywhere (a signal handler too) to end after the frame in work.
+        watch: Told of every result that is owed and made.
 
     Attributes:
         times: Durations of the stages so far.
@@ -78,6 +80,7 @@ class Pipeline:
         deadline_ms: float | None = None,
         on_status: Callable[[LiveStatus], None] | None = None,
         stop: threading.Event | None = None,
+        watch: ProgressWatch | None = None,
     ) -> None:
         self.times = StageTimes()
         self._feed, self._sinks, self._window = feed, list(sinks), window
@@ -100,7 +103,9 @@ class Pipeline:
             times=self.times,
         )
         self._deadline = Deadline(deadline_ms)
-        arguments = feed, self._processor, self._deadline, self._end_before
+        self._watch = watch or ProgressWatch()
+        self._writer: SinkWriter | None = None
+        arguments = feed, self._processor, self._deadline, self._end_before, self._watch
         self._intake: Intake = (
             AheadIntake(*arguments, segmenter.slots)
             if segmenter.slots > 1
@@ -115,7 +120,7 @@ class Pipeline:
         """
         start_s = time.monotonic()
         end, error, notes = "failed", None, []
-        writer = SinkWriter(self._sinks, self.times, self._stop)
+        writer = self._writer = SinkWriter(self._sinks, self.times, self._stop)
         try:
             self._feed.start()
             self._intake.start()
@@ -125,6 +130,7 @@ class Pipeline:
         finally:
             seconds = time.monotonic() - start_s
             self._intake.close()
+            self._watch.closing()
             notes = self._feed.close()
             close_error = writer.close()
             error = error or close_error
@@ -132,18 +138,27 @@ class Pipeline:
                 self._window.close()
         return self._summary(end, seconds, writer.files, notes, error), error
 
+    def rescue(self) -> None:
+        """Close the outputs of a run that hangs, from another thread."""
+        if self._writer is not None:
+            self._writer.close()
+
     def _loop(self, writer: SinkWriter) -> str:
         """Process deliveries until an end; returns why it ended."""
         waiting_since_s = time.perf_counter()
         while not self._stop.is_set():
             under_way = self._intake.take(_POLL_S)
             if under_way is None:
+                self._watch.idle()
                 self._report()
                 if self._intake.ended:
                     return self._intake.end or "the RGB source ended"
                 continue
             self.times.add("wait", (time.perf_counter() - waiting_since_s) * 1e3)
-            self._handle(under_way, writer)
+            try:
+                self._handle(under_way, writer)
+            finally:
+                self._watch.finished()
             if sum(self._statuses.values()) == self._limits.frames:
                 return f"{self._limits.frames} frames were processed"
             if self._window is not None and self._window.quit:

@@ -13,8 +13,9 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -37,12 +38,18 @@ from differseg.options import option, parse, run_main
 from differseg.runtime.backends.options import EngineOptions
 
 if TYPE_CHECKING:
+    from differseg.runtime.console import RunConsole
     from differseg.runtime.feed import Feed
+    from differseg.runtime.pipeline import Pipeline
     from differseg.runtime.registration import Registration
     from differseg.runtime.segmenter import Segmenter
+    from differseg.runtime.service.notify import Notifier
+    from differseg.runtime.service.watchdog import ProgressWatch, Watchdog
     from differseg.runtime.sinks.window import WindowSink
     from differseg.runtime.sources import Source
     from differseg.runtime.summary import LiveStatus, RunSummary
+
+_LOG = logging.getLogger("differseg.runtime.run")
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,18 @@ class RunOptions(EngineOptions):
     """Let a thermal frame serve several RGB frames (a slow thermal camera)."""
     on_thermal_loss: Literal["stop", "rgb_only", "hold"] = "stop"
     """rgb_only: constant thermal input; hold: show the last result, marked stale."""
+    on_rgb_loss: Literal["stop", "wait"] = "stop"
+    """stop: end when a live RGB camera is away for 10 s; wait: go on trying."""
     thermal_timeout_ms: float = option(1500.0, metavar="MS")
     """The thermal camera is lost after this long without a pair."""
     deadline_ms: float | None = option(None, metavar="MS")
     """Live: drop frames whose result would be older than this, from capture to mask."""
     live: bool = False
     """Play files and folders in real time and drop what is late."""
+    supervise: bool = False
+    """Start the run again when it crashes or hangs, at most 5 times a minute."""
+    log: Literal["text", "json"] | None = None
+    """Write events to standard error as log lines, instead of notes and a status line."""
     json: bool = False
     """Print the summary as one JSON document on the last line."""
 
@@ -142,14 +155,24 @@ def execute(
     on_status: Callable[[LiveStatus], None] | None = None,
     stop: threading.Event | None = None,
     on_note: Callable[[str], None] | None = None,
+    guard: Callable[[Pipeline, ProgressWatch], AbstractContextManager[object]] | None = None,
 ) -> tuple[RunSummary, DifferSegError | None]:
     """Run; returns the summary also where the run broke off, and the error that did it.
+
+    Args:
+        options: What to run.
+        on_status: Called about four times a second.
+        stop: Set from anywhere to end the run cleanly.
+        on_note: Called with every automatic choice and warning.
+        guard: Gives the context in which the pipeline runs, such as a watchdog.
 
     Raises:
         DifferSegError: The run could not begin.
     """
     from differseg.runtime.pipeline import Pipeline, RunLimits
     from differseg.runtime.segmenter import Segmenter
+    from differseg.runtime.service.restarts import restarts_so_far
+    from differseg.runtime.service.watchdog import ProgressWatch
     from differseg.runtime.sinks.outputs import open_sinks
 
     notes: list[str] = []
@@ -184,6 +207,7 @@ def execute(
             registration = registration or _known_registration(sources, note)
             feed = _feed(options, sources, note)
             segmenter.warmup()
+            watch = ProgressWatch()
             sinks = open_sinks(
                 options.out,
                 options.video,
@@ -204,14 +228,17 @@ def execute(
                 deadline_ms=options.deadline_ms,
                 on_status=on_status,
                 stop=stop,
+                watch=watch,
             )
             opened.pop_all()  # from here on, the pipeline closes them
-        summary, error = pipeline.run()
+        with guard(pipeline, watch) if guard is not None else nullcontext():
+            summary, error = pipeline.run()
         backend = segmenter.backend
         return replace(
             summary,
             model=str(options.model),
             backend=f"{backend.name}: {backend.reason}",
+            restarts=restarts_so_far(),
             notes=[*notes, *summary.notes, *segmenter.warnings, *_advice(summary, options)],
         ), error
 
@@ -307,7 +334,7 @@ def _feed(options: RunOptions, sources: list[Source], note: Callable[[str], None
 
     watch = ThermalWatch(options.thermal_timeout_ms / 1000.0)
     if len(sources) < 2:
-        return open_feed(sources[0], None, None, watch)
+        return open_feed(sources[0], None, None, watch, on_rgb_loss=options.on_rgb_loss)
     offset_ms = options.thermal_offset_ms
     scene = same_scene(*sources)
     if offset_ms is None and scene is not None:
@@ -319,7 +346,7 @@ def _feed(options: RunOptions, sources: list[Source], note: Callable[[str], None
         reuse_thermal=options.reuse_thermal,
         live=sources[0].live,
     )
-    return open_feed(sources[0], sources[1], pairer, watch)
+    return open_feed(sources[0], sources[1], pairer, watch, on_rgb_loss=options.on_rgb_loss)
 
 
 def _window(options: RunOptions, note: Callable[[str], None]) -> WindowSink | None:
@@ -346,17 +373,55 @@ def _advice(summary: RunSummary, options: RunOptions) -> list[str]:
     return []
 
 
+def _status_to(console: RunConsole, notifier: Notifier) -> Callable[[LiveStatus], None]:
+    """Return what shows the status on the console and tells it to the service manager."""
+    from differseg.runtime.console import status_text
+
+    def show(status: LiveStatus) -> None:
+        console.status(status)
+        notifier.status(status_text(status))
+
+    return show
+
+
+def _watchdog(
+    notifier: Notifier, stop: threading.Event, pipeline: Pipeline, watch: ProgressWatch
+) -> Watchdog:
+    """Return what ends this process when the run hangs."""
+    from differseg.runtime.service.restarts import restarts_so_far
+    from differseg.runtime.service.watchdog import Watchdog
+
+    restarted = notifier.enabled or restarts_so_far() is not None
+    return Watchdog(watch, notifier, stop=stop, rescue=pipeline.rescue, hard=restarted)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 also after SIGINT or SIGTERM)."""
     options = parse(RunOptions, argv, "differseg run")
     from differseg.runtime.console import RunConsole, stop_on_signals
+    from differseg.runtime.service.notify import Notifier
 
-    logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
+    if options.log is not None:
+        from differseg.runtime.service.logs import log_to_stderr
+
+        log_to_stderr(options.log)
+    else:
+        logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
+    notifier = Notifier.from_environment()
+    if options.supervise:
+        from differseg.runtime.service.restarts import Supervisor, child_command
+
+        arguments = sys.argv[1:] if argv is None else argv
+        return Supervisor(child_command(arguments), notifier=notifier).run()
     stop = threading.Event()
     try:
-        with stop_on_signals(stop), RunConsole() as console:
+        with stop_on_signals(stop), RunConsole(live=options.log is None) as console:
             summary, error = execute(
-                options, on_status=console.status, stop=stop, on_note=console.note
+                options,
+                on_status=_status_to(console, notifier),
+                stop=stop,
+                on_note=_LOG.info if options.log is not None else console.note,
+                guard=partial(_watchdog, notifier, stop),
             )
     except ModuleNotFoundError as missing:
         raise MissingComponentError(

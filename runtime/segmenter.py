@@ -250,7 +250,7 @@ class Segmenter:
         """
         under_way: deque[Begun] = deque()
         for frame in frames:
-            under_way.append(self.begin(**frame))
+            under_way.append(self.begin(timestamp_s=None, **frame))
             if len(under_way) == self.slots:
                 yield self.end(under_way.popleft())
         while under_way:

@@ -75,6 +75,7 @@ class RunSummary:
         error: Why the run failed; None where it did not.
         model: The model file.
         backend: Inference engine, and why it was chosen.
+        restarts: How often the run was started again; None where nothing supervises it.
     """
 
     end: str
@@ -92,6 +93,7 @@ class RunSummary:
     error: str | None = None
     model: str = ""
     backend: str = ""
+    restarts: int | None = None
 
 
 def camera_summaries(feed: Feed) -> dict[str, CameraSummary]:
@@ -128,6 +130,8 @@ def camera_lines(feed: Feed) -> tuple[str, ...]:
         rate = "no frames yet" if capture.fps is None else f"{capture.fps:.1f} Hz"
         if capture.done:
             rate = "failed" if capture.error else "ended"
+        elif (state := capture.check()) != "online":
+            rate = state.upper()
         health = "" if capture.health.state == "ok" else f" {capture.health.state.upper()}"
         lines.append(f"{capture.source.modality} {rate}{health}")
     return tuple(lines)

@@ -204,10 +204,14 @@ class ThermalMapper:
         self._plausible = True
         inside = np.count_nonzero((mapped > 0) & (mapped < 1))
         if inside < 0.05 * mapped.size:
+            median = float(np.median(image))
+            advice = "switch the camera to radiometric output (TLinear)"
+            if self.policy.low_ck <= 10 * median <= self.policy.high_ck:
+                advice = "it looks like TLinear at 0.1 K a count, so give that as its unit"
             self._warn(
                 "thermal: nearly all values lie outside the model's fixed range "
                 f"{self.policy.low_ck:g}..{self.policy.high_ck:g} centikelvin (median "
-                f"{float(np.median(image)):g}); switch the camera to radiometric output (TLinear)"
+                f"{median:g}); {advice}"
             )
 
     def _warn(self, text: str) -> None:

@@ -65,7 +65,7 @@ class Buffers(Protocol):
     outputs: dict[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class OnlyBuffers:
     """The :class:`Buffers` of an engine that has one set."""
 

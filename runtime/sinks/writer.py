@@ -63,10 +63,12 @@ class SinkWriter:
             paint: Gives the picture; called in the thread.
 
         Raises:
-            DifferSegError: What an earlier result met with in its sink, or a stop was asked for
-                and the sinks hang.
+            DifferSegError: What an earlier result met with in its sink, a stop was asked for and
+                the sinks hang, or they are closed.
         """
         while self._error is None:
+            if self._closed:
+                raise InputError("the outputs are closed already")
             try:
                 return self._queue.put((result, paint), timeout=_STEP_S)
             except queue.Full:

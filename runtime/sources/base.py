@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +55,8 @@ class Source(ABC):
         clock: ``driver`` or ``arrival`` (monotonic clock, stamped by the driver or on arrival
             here), or ``media`` (a recording's own times; played live, laid onto the monotonic
             clock).
+        reopens: It may be opened again after it has failed, and then goes on; a recording would
+            begin anew.
         fps: Nominal frame rate in Hz, None where unknown; valid after ``open``.
         size_wh: Width and height in pixels, None where not known before the first frame.
         description: What it is, for logs; never holds a password.
@@ -62,6 +65,7 @@ class Source(ABC):
 
     live: bool = True
     clock: Clock = "arrival"
+    reopens: bool = False
     fps: float | None = None
     size_wh: tuple[int, int] | None = None
     description: str = ""
@@ -92,6 +96,15 @@ class Source(ABC):
 
     def interrupt(self) -> None:  # noqa: B027 - most drivers cannot be interrupted
         """Make a ``read`` that waits in another thread return None soon, where possible."""
+
+    def presence(self) -> Hashable | None:
+        """Say, in 0.3 s at most and without opening it, whether what is read from is there.
+
+        Returns:
+            None where it is known to be absent.  Else a value that changes when it goes and comes
+            back; where nothing can be known, always the same.
+        """
+        return "unknown"
 
     def __enter__(self) -> Source:
         self.open()
@@ -170,8 +183,27 @@ def check_grey(image: npt.NDArray[Any], where: str) -> None:
     sample = image[::8, ::8, :3].astype(np.float32)
     spread = float(np.mean(sample.max(axis=2) - sample.min(axis=2)))
     if spread > _COLOUR_SPREAD * (1 if image.dtype == np.uint8 else 257):
-        raise SourceError(
-            f"{where}: the thermal picture is false-coloured (channels differ by {spread:.0f} on "
-            "average), and colours do not give temperatures back; record it in white-hot grey "
-            "or 16 bit"
-        )
+        raise _false_coloured(where, f"channels differ by {spread:.0f} on average")
+
+
+def check_chroma(chroma: npt.NDArray[np.uint8], where: str) -> None:
+    """Refuse a thermal picture painted in colours, by its chroma.
+
+    Args:
+        chroma: (H, W) uint8, U and V in any order, 128 where there is no colour; may be empty.
+        where: Name of the source, for messages.
+
+    Raises:
+        SourceError: It has colours.
+    """
+    sample = chroma[::8, ::7].astype(np.float32)
+    spread = float(np.mean(np.abs(sample - 128.0))) if sample.size else 0.0
+    if spread > _COLOUR_SPREAD:
+        raise _false_coloured(where, f"its chroma is {spread:.0f} on average")
+
+
+def _false_coloured(where: str, measured: str) -> SourceError:
+    return SourceError(
+        f"{where}: the thermal picture is false-coloured ({measured}), and colours do not give "
+        "temperatures back; record it in white-hot grey or 16 bit"
+    )

@@ -6,19 +6,36 @@ import glob
 import os
 import re
 import time
+from collections.abc import Hashable
 from typing import Any
 
 import cv2
-import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import MissingComponentError, SourceError
 from differseg.runtime.sources.base import Frame, Modality, Source
 from differseg.runtime.sources.decoding import Decoder, keep_sixteen_bits, open_quietly
 from differseg.runtime.sources.drain import Drain
+from differseg.runtime.sources.elements import missing_elements
+from differseg.runtime.sources.flir import (
+    Telemetry,
+    counts_note,
+    find_telemetry,
+    may_have_telemetry,
+)
+from differseg.runtime.sources.pixels import RAW_FORMATS, RawPixels
+from differseg.runtime.sources.presence import (
+    ServerPresence,
+    address_in,
+    device_in,
+    device_presence,
+)
 
 _DRIVER_STAMP_MAX_AGE_S = 1.0
 """A driver whose stamps are all older than this has another clock than ours."""
+
+_SELECT_TIMEOUT_S = 2
+"""How long OpenCV's V4L2 reader waits for a frame of a silent camera; its own choice is 10 s."""
 
 _OPEN_TIMEOUT_MS = 10_000
 _READ_TIMEOUT_MS = 5_000
@@ -40,6 +57,8 @@ class CaptureSource(Source):
     Where frames would wait unread, and be taken for new when they are read, a :class:`Drain` lets
     them go from the opening until the first ``read``.
     """
+
+    reopens = True
 
     def __init__(self, modality: Modality) -> None:
         super().__init__(modality)
@@ -100,7 +119,7 @@ class V4l2Source(CaptureSource):
 
     A thermal camera is asked for 16 bit: FOURCC ``Y16 `` first and ``CONVERT_RGB`` off second,
     the order in which OpenCV keeps the 16 bits.  Where the driver refuses, its 8-bit picture is
-    used and a note says so.
+    used and a note says so.  Formats in ``RAW_FORMATS`` are converted here, others by OpenCV.
 
     Args:
         device: Index, or path such as ``/dev/video2``.
@@ -123,6 +142,8 @@ class V4l2Source(CaptureSource):
         super().__init__(modality)
         self._path = f"/dev/video{device}" if isinstance(device, int) else device
         self._wanted = (fourcc, size_wh, fps)
+        self._pixels: RawPixels | None = None
+        self._telemetry: Telemetry | None = None
         self.description = f"V4L2 {self._path}"
 
     def open(self) -> None:
@@ -134,6 +155,8 @@ class V4l2Source(CaptureSource):
                 f"{self._path}: there is no such device (present: {have}); is the camera plugged "
                 "in, and in a container, was it passed with --device?"
             )
+        # Read by OpenCV once, when it first waits for a frame; a user's own setting wins.
+        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_SELECT_TIMEOUT_S))
         capture = open_quietly(self._path, cv2.CAP_V4L2, [])
         if not capture.isOpened():
             reason = (
@@ -143,7 +166,8 @@ class V4l2Source(CaptureSource):
             )
             raise SourceError(f"{self._path}: OpenCV's V4L2 reader cannot open it: {reason}")
         fourcc, size_wh, fps = self._wanted
-        self._set_format(capture, fourcc)
+        self._pixels = self._telemetry = None
+        code = self._set_format(capture, fourcc)
         if size_wh is not None:
             capture.set(cv2.CAP_PROP_FRAME_WIDTH, size_wh[0])
             capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size_wh[1])
@@ -154,17 +178,40 @@ class V4l2Source(CaptureSource):
         for what, wanted, got in (("size", size_wh, self.size_wh), ("rate", fps, self.fps)):
             if wanted is not None and wanted != got:
                 self.notes.append(f"{self._path}: asked for {what} {wanted}, the driver gave {got}")
+        if code == "Y16 " and self.modality == "thermal":
+            self._look_for_telemetry()
 
-    def _set_format(self, capture: cv2.VideoCapture, fourcc: str | None) -> None:
+    def presence(self) -> Hashable | None:
+        """Return what tells the device node from its successor."""
+        return device_presence(self._path)
+
+    def _look_for_telemetry(self) -> None:
+        """Find telemetry rows in a first frame, which is let go, and note what the counts are."""
+        whole = None
+        if may_have_telemetry(self.size_wh):
+            try:
+                frame = self.read()
+            except SourceError:
+                self.close()
+                raise
+            assert frame is not None
+            whole = frame.image
+            self._telemetry, self._index = find_telemetry(whole), 0
+        self.notes.append(counts_note(self._path, whole, self._telemetry))
+
+    def _set_format(self, capture: cv2.VideoCapture, fourcc: str | None) -> str:
+        """Set the format, and have it handed over raw where it is converted here; returns it."""
         code = (fourcc or ("Y16" if self.modality == "thermal" else "")).ljust(4)
-        if not code.strip():
-            return
         wanted = cv2.VideoWriter.fourcc(*code)
-        capture.set(cv2.CAP_PROP_FOURCC, wanted)
-        if int(capture.get(cv2.CAP_PROP_FOURCC)) == wanted:
-            if code == "Y16 ":
+        if code.strip():
+            capture.set(cv2.CAP_PROP_FOURCC, wanted)
+        got = int(capture.get(cv2.CAP_PROP_FOURCC))
+        if got == wanted or not code.strip():
+            code = (got & 0xFFFFFFFF).to_bytes(4, "little").decode("latin-1")
+            if code in RAW_FORMATS:
                 capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
-            return
+                self._pixels = RawPixels(code, self.modality, self._path)
+            return code
         if fourcc is not None:
             capture.release()
             raise SourceError(
@@ -175,6 +222,7 @@ class V4l2Source(CaptureSource):
             f"{self._path}: no 16-bit format (Y16), so its 8-bit picture is used; the camera's "
             "own gain control then decides the contrast"
         )
+        return ""
 
     def _stamp(self, now_s: float) -> float:
         """Return the driver's capture time where it is on the monotonic clock, else ``now_s``.
@@ -190,13 +238,11 @@ class V4l2Source(CaptureSource):
         return min(stamp_s, now_s) if self.clock == "driver" and stamp_s > 0 else now_s
 
     def _unpack(self, raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Give 16-bit data that came as one row of bytes its shape back."""
-        if self.modality != "thermal" or raw.dtype != np.uint8 or self.size_wh is None:
+        """Return the image that raw pixels are, without telemetry rows."""
+        if self._pixels is None:
             return raw
-        width, height = self.size_wh
-        if raw.size == 2 * width * height and raw.ndim == 2:
-            return np.ascontiguousarray(raw).view(np.uint16).reshape(height, width)
-        return raw
+        image = self._pixels.image(raw, self.size_wh)
+        return image if self._telemetry is None else self._telemetry.cut(image)
 
     def _lost_text(self) -> str:
         return "no frame within the driver's time limit; unplugged, or the link is overloaded"
@@ -207,12 +253,20 @@ class GstreamerSource(CaptureSource):
 
     Where the text has no ``appsink``, one is added that keeps only the newest frame (a pipeline
     that queues frames shows the past).
+
+    Args:
+        text: The pipeline.
+        modality: ``rgb`` or ``thermal``.
+        name: What stands for it in messages; the beginning of the text when None.
     """
 
-    def __init__(self, text: str, modality: Modality) -> None:
+    def __init__(self, text: str, modality: Modality, name: str | None = None) -> None:
         super().__init__(modality)
         self._text = text.strip()
-        self.description = f"GStreamer '{without_password(self._text)[:60]}'"
+        self._device, address = device_in(text), address_in(text)
+        self._server = None if address is None else ServerPresence(address)
+        shown = without_password(name or self._text)
+        self.description = f"GStreamer '{shown[:60]}'"
 
     @property
     def pipelines(self) -> list[str]:
@@ -238,6 +292,13 @@ class GstreamerSource(CaptureSource):
                 "use an OpenCV that has it (JetPack's system OpenCV, Debian's python3-opencv), "
                 "not the one from PyPI"
             )
+        missing = missing_elements(self._text)
+        if missing:
+            raise MissingComponentError(
+                f"{self.description}: GStreamer has no element '{missing[0]}'; NVIDIA's come with "
+                "the package nvidia-l4t-gstreamer (a container must be given them), others with "
+                "gstreamer1.0-plugins-good, -bad or -ugly"
+            )
         for pipeline in self.pipelines:
             capture = open_quietly(pipeline, cv2.CAP_GSTREAMER, [])
             if capture.isOpened():
@@ -246,10 +307,19 @@ class GstreamerSource(CaptureSource):
                 self._adopt(capture)
                 self._drain = Drain(capture)
                 return
+        alone = without_password(self._text).partition("appsink")[0].rstrip(" !")
         raise SourceError(
             f"{self.description}: the pipeline does not start; try it alone with: "
-            f"gst-launch-1.0 {without_password(self._text)} ! fakesink"
+            f"gst-launch-1.0 {alone} ! fakesink"
         )
+
+    def presence(self) -> Hashable | None:
+        """Ask for the device or server that the text names."""
+        if self._device is not None:
+            return device_presence(self._device)
+        if self._server is None:
+            return super().presence()
+        return self._server.seen() if self._capture is not None else self._server.ask()
 
     def _lost_text(self) -> str:
         return "the pipeline ended or failed"
@@ -261,6 +331,7 @@ class NetworkSource(CaptureSource):
     def __init__(self, address: str, modality: Modality) -> None:
         super().__init__(modality)
         self._address = address
+        self._server = ServerPresence(address)
         self.description = without_password(address)
 
     def open(self) -> None:
@@ -282,6 +353,10 @@ class NetworkSource(CaptureSource):
         self._adopt(capture)
         self._drain = Drain(capture)
         self._drain.wait(_SETTLE_S)
+
+    def presence(self) -> Hashable | None:
+        """Ask whether the server takes connections."""
+        return self._server.seen() if self._capture is not None else self._server.ask()
 
     def _lost_text(self) -> str:
         return f"the stream ended or gave nothing for {_READ_TIMEOUT_MS / 1000:g} s"

@@ -2,6 +2,9 @@
 
 synthetic:seed=3,fps=30      a synthetic camera
 0   /dev/video2              a V4L2 device; /dev/video2,fourcc=Y16,size=640x512,fps=9
+csi:0   csi:0,size=1280x720,fps=30         a CSI camera of a Jetson
+nvv4l2:/dev/video0           a camera whose frames a Jetson's hardware copies
+nvdec:rtsp://host/path       a network stream that a Jetson's hardware decodes; ,codec=h265
 nvarguscamerasrc ! ...       a GStreamer pipeline
 rtsp://host/path             a network stream (rtsp, rtsps, rtmp, http, https, udp, tcp)
 clip.mp4                     a video file
@@ -27,6 +30,14 @@ from differseg.runtime.sources.cameras import (
     without_password,
 )
 from differseg.runtime.sources.files import FolderSource, PacedSource, VideoSource
+from differseg.runtime.sources.presets import (
+    PRESETS,
+    CsiOptions,
+    DecoderOptions,
+    csi_pipeline,
+    decoder_pipeline,
+    nvv4l2_pipeline,
+)
 from differseg.runtime.sources.synthetic import SyntheticOptions, SyntheticSource
 
 T = TypeVar("T")
@@ -87,10 +98,26 @@ def parse_source(
         raise InputError("a synthetic source is written with a colon: 'synthetic:'")
     if " ! " in text:
         return GstreamerSource(text, modality)
+    if text.partition(":")[0] in PRESETS:
+        return _preset(text, modality)
     if _NETWORK.match(text):
         return NetworkSource(text, modality)
     source = _device(text, modality) or _recording(text, modality)
     return PacedSource(source, clock) if live and not source.live else source
+
+
+def _preset(text: str, modality: Modality) -> Source:
+    name, _, rest = text.partition(":")
+    found = _OPTIONS.search(rest)
+    what = rest[: found.start()] if found else rest
+    options = found.group()[1:] if found else ""
+    where = without_password(f"{name}:{what}")
+    if name == "nvdec":
+        pipeline = decoder_pipeline(what, read_options(DecoderOptions, options, where), modality)
+    else:
+        build = csi_pipeline if name == "csi" else nvv4l2_pipeline
+        pipeline = build(what, read_options(CsiOptions, options, where), modality)
+    return GstreamerSource(pipeline, modality, where)
 
 
 def _split(text: str) -> tuple[str, str]:

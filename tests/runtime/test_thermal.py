@@ -163,6 +163,12 @@ def test_fixed_range_with_raw_counts_warns_and_a_radiometric_camera_does_not() -
     assert radiometric.warning is None
 
 
+def test_a_camera_of_a_tenth_of_a_kelvin_is_recognised() -> None:
+    mapper = ThermalMapper(FIXED)
+    mapper.map(scene() // np.uint16(10))
+    assert "0.1 K a count" in (mapper.warning or "")
+
+
 def test_out_is_filled_and_returned() -> None:
     out = np.empty((120, 160), np.float32)
     mapper = ThermalMapper(PERCENTILE)

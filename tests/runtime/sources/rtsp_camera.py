@@ -67,8 +67,10 @@ class RtspCamera(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, stream: bytes, seconds: float, silence_s: float = 0.0) -> None:
-        super().__init__(("127.0.0.1", 0), _Session)
+    def __init__(
+        self, stream: bytes, seconds: float, silence_s: float = 0.0, port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Session)
         self.stream, self.seconds, self.silence_s = stream, seconds, silence_s
         self.methods: list[str] = []
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))

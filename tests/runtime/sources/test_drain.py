@@ -50,6 +50,7 @@ def plug(monkeypatch):
     def plug_in(stream):
         monkeypatch.setattr(cameras, "open_quietly", lambda *_: stream)
         monkeypatch.setattr(cameras, "has_gstreamer", lambda: True)
+        monkeypatch.setattr(cameras, "missing_elements", lambda _: [])
         return GstreamerSource("somesrc ! appsink", "rgb")
 
     return plug_in

@@ -11,6 +11,7 @@ import pytest
 from rtsp_camera import RtspCamera
 
 from differseg.errors import SourceError
+from differseg.runtime.capture import Capture
 from differseg.runtime.sources import cameras, open_source
 
 FRAMES, FPS = 60, 25.0
@@ -134,3 +135,38 @@ def test_an_rtsp_camera_that_falls_silent_is_a_failure(transport_stream, monkeyp
             read_until_it_fails(source, frames)
         assert 0.4 < time.monotonic() - frames[-1].timestamp_s < 3.0
     assert len(frames) > 20
+
+
+def wait_for(condition, timeout_s=10.0):
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s, "did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_camera_that_goes_and_comes_back_is_read_on(transport_stream):
+    """It hangs up and its server is gone; a second later it listens again at the same port."""
+    frames, done = [], threading.Event()
+    with RtspCamera(transport_stream, 1.0) as camera:
+        port = camera.server_address[1]
+        capture = Capture(open_source(camera.address, "rgb"), frames.append, done.set)
+        capture.start()
+        wait_for(lambda: len(frames) > 5)
+        assert capture.check() == "online"
+    wait_for(lambda: capture.check() == "offline")
+    assert "the stream ended" in str(capture.error)
+    wait_for(lambda: capture.supervisor.counts["attempts"] >= 2)
+    assert "cannot connect" in str(capture.error)
+    count = len(frames)
+    with RtspCamera(transport_stream, 4.0, port=port):
+        back_s = time.monotonic()
+        wait_for(lambda: capture.check() == "online")
+        opening_s = 1.0  # FFmpeg's look at the stream, and a busy test machine
+        assert time.monotonic() - back_s < 1.0 + opening_s
+        wait_for(lambda: len(frames) > count + 5)
+        assert capture.error is None
+        assert not done.is_set()
+        assert capture.close()
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    words = [(e.before, e.after) for e in capture.supervisor.events]
+    assert words == [("online", "offline"), ("offline", "online")]

@@ -157,6 +157,7 @@ def test_passwords_are_not_shown(text, shown):
 
 def test_no_message_shows_a_password(monkeypatch):
     monkeypatch.setattr(cameras, "has_gstreamer", lambda: True)
+    monkeypatch.setattr(cameras, "missing_elements", lambda _: [])
     source = GstreamerSource("rtspsrc location=rtsp://u:secret@h/1 user-pw=secret ! queue", "rgb")
     assert "rtsp://h/1" in source.description
     assert "secret" not in source.description
