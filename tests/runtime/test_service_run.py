@@ -68,7 +68,7 @@ def test_cameras_that_give_nothing_are_no_hang() -> None:
 def command(model: Path, *more: str) -> list[str]:
     return [
         sys.executable, "-m", "differseg.cli", "run", "--model", str(model), "--headless",
-        "--rgb", "synthetic:size=64x48", "--thermal", "synthetic:size=64x48", *more,
+        "--rgb", "synthetic:size=96x64", "--thermal", "synthetic:size=96x64", *more,
     ]  # fmt: skip
 
 
