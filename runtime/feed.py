@@ -217,6 +217,7 @@ class LiveFeed(Feed):
         return notes
 
     def _rgb_came(self, frame: Frame) -> None:
+        arrival_s = time.monotonic()  # before the lock may be waited for
         with self._condition:
             if self.pairer is None:
                 self._put(Delivery(Pair(frame), None, self.states()))
@@ -227,13 +228,14 @@ class LiveFeed(Feed):
                 self._watch.restart()
             if self.thermal is not None and self.thermal.check() == "offline":
                 self.pairer.expect_no_thermal()
-            self.pairer.add_rgb(frame)
+            self.pairer.add_rgb(frame, arrival_s)
             self._advance()
 
     def _thermal_came(self, frame: Frame) -> None:
         assert self.pairer is not None
+        arrival_s = time.monotonic()
         with self._condition:
-            self.pairer.add_thermal(frame)
+            self.pairer.add_thermal(frame, arrival_s)
             self._advance()
 
     def _rgb_finished(self) -> None:

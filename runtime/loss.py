@@ -55,6 +55,8 @@ class ThermalWatch:
             return None
         if capture.captured == 0:
             return f"gave no frame for {alone_s:.1f} s"
+        if pairer.distrust is not None:
+            return f"cannot be paired: {pairer.distrust}"
         nearest_ms = pairer.nearest_ms
         near = "" if nearest_ms is None else f", the nearest is {nearest_ms:+.0f} ms away"
         return f"gave no frame within the tolerance for {alone_s:.1f} s{near}"

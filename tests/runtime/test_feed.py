@@ -266,3 +266,35 @@ def test_capture_measures_rate_and_missing_frames():
     assert capture.fps == pytest.approx(50, rel=0.2)
     assert capture.done
     assert capture.error is None
+
+
+class Stepping(FakeSource):
+    """A thermal camera whose clock is set forward by a second after its 40th frame."""
+
+    def read(self):
+        frame = super().read()
+        if frame is None or frame.index < 40:
+            return frame
+        return Frame(frame.image, frame.timestamp_s + 1.0, frame.index)
+
+
+def test_a_clock_that_steps_forward_is_named_and_gives_no_false_pairs():
+    """A pause would bring late stamps; the frames' arrival tells it from a step."""
+    rgb, thermal = FakeSource(fps=50, count=110), Stepping("thermal", fps=50)
+    thermal.open()
+    feed = open_feed(rgb.open(), thermal, Pairer(10), ThermalWatch(0.2))
+    feed.start()
+    pairs, reasons = [], set()
+    while not feed.ended:
+        delivery = feed.take(0.05)
+        if delivery is None:
+            continue
+        if delivery.thermal_lost is None:
+            pairs.append(delivery.pair)
+        else:
+            reasons.add(delivery.thermal_lost)
+    feed.close()
+    assert len(pairs) > 20
+    assert all(abs(pair.rgb.index - pair.thermal.index) <= 1 for pair in pairs)
+    assert max(pair.rgb.index for pair in pairs) <= 41
+    assert any("clock has stepped by +1.0" in reason for reason in reasons), reasons
