@@ -2,48 +2,39 @@
 
 Convention: the 3x3 matrix maps moving (thermal) pixel coordinates ``(x, y, 1)`` to fixed (RGB)
 pixel coordinates, up to scale; x to the right, y down, pixel centres at integers (the upper-left
-pixel's centre is (0, 0), its corner (-0.5, -0.5)).
+pixel's centre is (0, 0), its corner (-0.5, -0.5)).  Where the file has a camera's lens, the matrix
+is about that camera's ideal pixels; the RGB picture itself is never changed, the thermal picture
+is bent to lie on it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import InputError, ManifestError
-from differseg.schema import from_plain, to_plain
-
-SCHEMA = 1
-"""Version of the file's layout."""
+from differseg.runtime.lens import Lens
+from differseg.runtime.register.document import FitRecord, Schema1, Schema2, read_document
+from differseg.schema import to_plain
 
 _COVERAGE_GRID_PX = 512
 """Longer side of the grid on which the coverage is counted."""
 
+_OUTSIDE_PX = -1e6
+"""A place outside every image."""
+
 SizeWh = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class _Document:
-    """The file as JSON."""
-
-    matrix: tuple[tuple[float, ...], ...]
-    moving_size_wh: tuple[int, int]
-    fixed_size_wh: tuple[int, int]
-    moving: str = "thermal"
-    fixed: str = "rgb"
-    kind: Literal["homography"] = "homography"
-    schema: Literal[1] = 1
-
-
 class Registration:
-    """A homography between two cameras, and the warp that it asks for.
+    """A homography between two cameras, with their lenses, and the warp that it asks for.
 
     Frames of another size than the file's are taken when the aspect is the same (the same
     sensor, scaled); the matrix is then scaled with them.
@@ -54,6 +45,9 @@ class Registration:
         fixed_size_wh: Width and height of the fixed camera's frames in pixels.
         moving: Name of the moving camera.
         fixed: Name of the fixed camera.
+        moving_lens: Lens of the moving camera, for its size above; None for an ideal one.
+        fixed_lens: Lens of the fixed camera, for its size above; None for an ideal one.
+        fit: How the registration was found.
 
     Raises:
         InputError: The matrix is not 3x3, not finite, singular, or sends a part of the image
@@ -68,6 +62,9 @@ class Registration:
         *,
         moving: str = "thermal",
         fixed: str = "rgb",
+        moving_lens: Lens | None = None,
+        fixed_lens: Lens | None = None,
+        fit: FitRecord | None = None,
     ) -> None:
         self.matrix = _checked_matrix(matrix, moving_size_wh, fixed_size_wh)
         self.matrix.flags.writeable = False
@@ -75,6 +72,9 @@ class Registration:
         self.fixed_size_wh = fixed_size_wh
         self.moving = moving
         self.fixed = fixed
+        self.moving_lens = moving_lens
+        self.fixed_lens = fixed_lens
+        self.fit = fit
         self._maps_for: tuple[SizeWh, SizeWh] | None = None
         self._maps: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
 
@@ -105,27 +105,35 @@ class Registration:
         except ValueError as error:
             raise InputError(f"registration {path}: not valid JSON ({error})") from None
         try:
-            parsed = from_plain(_Document, document)
+            parsed = read_document(document)
             return cls(
                 parsed.matrix,
                 parsed.moving_size_wh,
                 parsed.fixed_size_wh,
                 moving=parsed.moving,
                 fixed=parsed.fixed,
+                moving_lens=parsed.moving_lens,
+                fixed_lens=parsed.fixed_lens,
+                fit=parsed.fit,
             )
         except (ManifestError, InputError) as error:
             raise InputError(f"registration {path}: {error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Write the file that :meth:`load` reads; the same registration gives the same text."""
+        """Write the file that :meth:`load` reads; the same registration gives the same text.
+
+        A homography alone is written as schema 1, which every version reads.
+        """
         rows = tuple(tuple(float(value) for value in row) for row in self.matrix)
-        document = _Document(
-            matrix=rows,
-            moving_size_wh=self.moving_size_wh,
-            fixed_size_wh=self.fixed_size_wh,
-            moving=self.moving,
-            fixed=self.fixed,
-        )
+        sizes = (self.moving_size_wh, self.fixed_size_wh)
+        document: Schema1 | Schema2
+        if self.moving_lens is None and self.fixed_lens is None and self.fit is None:
+            document = Schema1(rows, *sizes, moving=self.moving, fixed=self.fixed)
+        else:
+            lenses = (self.moving_lens, self.fixed_lens)
+            document = Schema2(
+                rows, *sizes, *lenses, self.fit, moving=self.moving, fixed=self.fixed
+            )
         text = json.dumps(to_plain(document), indent=2, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -181,9 +189,8 @@ class Registration:
         """Return (Hf, Wf) bool: True where the moving camera sees the fixed camera's pixel."""
         moving_size_wh = moving_size_wh or self.moving_size_wh
         fixed_size_wh = fixed_size_wh or self.fixed_size_wh
-        return _seen(
-            self.scaled_matrix(moving_size_wh, fixed_size_wh), moving_size_wh, fixed_size_wh
-        )
+        self.scaled_matrix(moving_size_wh, fixed_size_wh)  # refuses another aspect
+        return self._seen(moving_size_wh, fixed_size_wh)
 
     @property
     def coverage(self) -> float:
@@ -191,8 +198,7 @@ class Registration:
         width, height = self.fixed_size_wh
         shrink = max(1.0, max(width, height) / _COVERAGE_GRID_PX)
         grid_wh = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-        matrix = _scaling(self.fixed_size_wh, grid_wh) @ self.matrix
-        return float(_seen(matrix, self.moving_size_wh, grid_wh).mean())
+        return float(self._seen(self.moving_size_wh, grid_wh).mean())
 
     def coverage_note(self) -> str | None:
         """Return what to say when the two views hardly overlap; None where they do.
@@ -220,8 +226,8 @@ class Registration:
         """Return x and y of every fixed pixel in the moving image, computed once for the sizes."""
         key = (moving_size_wh, fixed_size_wh)
         if self._maps is None or self._maps_for != key:
-            inverse = np.linalg.inv(self.scaled_matrix(*key))
-            x_px, y_px = _project_grid(inverse, fixed_size_wh)
+            self.scaled_matrix(*key)  # refuses another aspect
+            x_px, y_px = self._moving_xy(*key)
             width, height = moving_size_wh
             # Float maps: for 16-bit images fixed-point ones are no faster (OpenCV 4.10), or take
             # more than twice as long (5.0).  Beyond the edge all coordinates mean the edge.
@@ -231,6 +237,32 @@ class Registration:
             )
             self._maps_for = key
         return self._maps
+
+    def _moving_xy(
+        self, moving_wh: SizeWh, fixed_wh: SizeWh
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return x and y, (Hf, Wf) each, of every fixed pixel in the moving image.
+
+        A pixel that has no place there is sent far outside.
+        """
+        matrix = _scaling(self.fixed_size_wh, fixed_wh) @ self.matrix
+        inverse = np.linalg.inv(matrix @ _scaling(moving_wh, self.moving_size_wh))
+        width, height = fixed_wh
+        x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+        if self.fixed_lens is not None:
+            lens = self.fixed_lens.scaled(self.fixed_size_wh, fixed_wh)
+            x, y = _through(lens.undistort, x, y)
+        x, y = _project(inverse, x, y)
+        if self.moving_lens is not None:
+            lens = self.moving_lens.scaled(self.moving_size_wh, moving_wh)
+            x, y = _through(lens.distort, x, y)
+        return np.nan_to_num(x, nan=_OUTSIDE_PX), np.nan_to_num(y, nan=_OUTSIDE_PX)
+
+    def _seen(self, moving_wh: SizeWh, fixed_wh: SizeWh) -> npt.NDArray[np.bool_]:
+        """Return (Hf, Wf) bool: True where a fixed pixel lies in the moving image."""
+        x_px, y_px = self._moving_xy(moving_wh, fixed_wh)
+        width, height = moving_wh
+        return (x_px > -0.5) & (x_px < width - 0.5) & (y_px > -0.5) & (y_px < height - 0.5)
 
 
 def _scaling(from_wh: SizeWh, to_wh: SizeWh) -> npt.NDArray[np.float64]:
@@ -242,29 +274,30 @@ def _scaling(from_wh: SizeWh, to_wh: SizeWh) -> npt.NDArray[np.float64]:
     return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5], [0, 0, 1]], np.float64)
 
 
-def _project_grid(
-    matrix: npt.NDArray[Any], size_wh: SizeWh
+def _project(
+    matrix: npt.NDArray[Any], x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return x and y, (H, W) each, of every pixel of a grid sent through ``matrix``.
+    """Return x and y sent through ``matrix``.
 
     Convention: ``matrix`` is the inverse, unscaled, of one under which ``w > 0`` on the image.
     """
-    width, height = size_wh
-    x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     # A pixel on or behind the horizon has no place in the moving image: send it outside.
     behind = w < 1e-9
     w = np.where(behind, 1.0, w)
     x_px = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w
     y_px = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / w
-    return np.where(behind, -1e6, x_px), np.where(behind, -1e6, y_px)
+    return np.where(behind, _OUTSIDE_PX, x_px), np.where(behind, _OUTSIDE_PX, y_px)
 
 
-def _seen(matrix: npt.NDArray[Any], moving_wh: SizeWh, fixed_wh: SizeWh) -> npt.NDArray[np.bool_]:
-    """Return (Hf, Wf) bool: True where a fixed pixel lies in the moving image."""
-    x_px, y_px = _project_grid(np.linalg.inv(matrix), fixed_wh)
-    width, height = moving_wh
-    return (x_px > -0.5) & (x_px < width - 0.5) & (y_px > -0.5) & (y_px < height - 0.5)
+def _through(
+    lens: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return x and y, (H, W) each, sent through a lens; NaN where it shows nothing."""
+    points = lens(np.stack([x.ravel(), y.ravel()], axis=1))
+    return points[:, 0].reshape(x.shape), points[:, 1].reshape(x.shape)
 
 
 def _check_aspect(camera: str, stated_wh: SizeWh, actual_wh: SizeWh) -> None:
