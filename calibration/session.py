@@ -19,6 +19,7 @@ from differseg.runtime.image_files import list_images
 from differseg.runtime.pairing import Pair, Pairer
 from differseg.runtime.preprocess import InputPreparer
 from differseg.runtime.registration import Registration
+from differseg.runtime.session_file import is_recording, load_record
 from differseg.runtime.sinks.outputs import source_path
 from differseg.runtime.sources import Source, open_source
 from differseg.runtime.sources.files import TIMESTAMP_FILE, match_folders
@@ -79,6 +80,7 @@ class RecordedSession:
             root / "rgb",
             thermal if thermal.is_dir() else None,
             registration if registration.is_file() else None,
+            thermal_offset_ms=load_record(root).thermal_offset_ms if is_recording(root) else 0.0,
         )
 
     @property
@@ -206,8 +208,8 @@ class RecordedSession:
 
 
 def is_session(root: str | Path) -> bool:
-    """Say whether a folder is a recorded session: it holds ``registration.json``."""
-    return (Path(root) / REGISTRATION_FILE).is_file()
+    """Say whether a folder is a session: it holds ``registration.json``, or --record wrote it."""
+    return (Path(root) / REGISTRATION_FILE).is_file() or is_recording(Path(root))
 
 
 def _images(pair: Pair, warp: Registration | None) -> dict[str, npt.NDArray[Any]]:

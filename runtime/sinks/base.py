@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from differseg.errors import InputError
+
+if TYPE_CHECKING:
+    from differseg.runtime.supervision import Condition
+    from differseg.runtime.zones import ZoneEvent, ZoneState
 
 Status = Literal["ok", "rgb_only", "hold", "no_result", "nan_output"]
 """``ok``: a mask of this frame (and of its thermal partner, where the model takes thermal).
@@ -36,6 +41,10 @@ class FrameResult:
         age_ms: From capture to mask; None for recordings.
         stage_ms: Milliseconds of each stage.
         note: Why the status is not ``ok``.
+        cameras: Condition of each camera when the frames were paired, see
+            :data:`differseg.runtime.supervision.Condition`; empty for recordings.
+        zones: Zone name -> its state; where a frame has no mask, that of the last one that had.
+        zone_events: Zones that this frame switched.
     """
 
     index: int
@@ -52,6 +61,16 @@ class FrameResult:
     age_ms: float | None = None
     stage_ms: dict[str, float] = field(default_factory=dict)
     note: str | None = None
+    cameras: Mapping[str, Condition] = field(default_factory=dict)
+    zones: Mapping[str, ZoneState] = field(default_factory=dict)
+    zone_events: Sequence[ZoneEvent] = ()
+
+    @property
+    def area_px(self) -> dict[str, int]:
+        """Class name -> pixels of the mask, without the background; empty without a mask."""
+        if self.mask is None:
+            return {}
+        return {name: round(part * self.mask.size) for name, part in self.area_fraction.items()}
 
     def document(self) -> dict[str, Any]:
         """Return everything but the arrays, ready for ``json.dumps``."""
@@ -69,7 +88,10 @@ class FrameResult:
             "thermal_reused": self.thermal_reused,
             "skew_ms": rounded(self.skew_ms, 3),
             "age_ms": rounded(self.age_ms, 3),
+            "cameras": dict(self.cameras),
             "area_fraction": {k: round(v, 6) for k, v in self.area_fraction.items()},
+            "area_px": self.area_px,
+            "zones": {k: {"on": v.on, "area_px": v.area_px} for k, v in self.zones.items()},
             "stage_ms": {k: round(v, 3) for k, v in self.stage_ms.items()},
             "note": self.note,
         }

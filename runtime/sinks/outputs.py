@@ -8,7 +8,9 @@ from pathlib import Path
 
 from differseg.errors import InputError
 from differseg.runtime.sinks.base import Sink
+from differseg.runtime.sinks.events import EVENTS_FILE, EventSink
 from differseg.runtime.sinks.masks import RESULTS_FILE, MaskSink
+from differseg.runtime.sinks.segments import SegmentedVideoSink
 from differseg.runtime.sinks.video import VideoSink
 
 Named = tuple[str, Path]
@@ -22,6 +24,9 @@ def open_sinks(
     *,
     inputs: Iterable[Named],
     fps: float | None,
+    segment_s: float | None = None,
+    zones: bool = False,
+    record: Path | None = None,
 ) -> list[Sink]:
     """Return the sinks of the three output options of a camera run.
 
@@ -31,6 +36,9 @@ def open_sinks(
         masks: Folder for masks and results.jsonl.
         inputs: What the run reads, see :func:`refuse_clashes`.
         fps: Rate of the RGB source in Hz; None where unknown.
+        segment_s: Length of the pieces of ``video``; None for one file.
+        zones: Write the zones' events too, beside each ``results.jsonl``.
+        record: Folder of the recorder, which makes it itself.
 
     Raises:
         InputError: A clash, and nothing was touched; or an output that cannot be opened.
@@ -45,13 +53,21 @@ def open_sinks(
     outputs = [*videos]
     for name, folder, results in folders:
         outputs += [(name, folder), (name, results)]
+        outputs += [(name, results.with_name(EVENTS_FILE))] if zones else []
+    outputs += [] if record is None else [("--record", record)]
     refuse_clashes(inputs, outputs)
     sinks: list[Sink] = []
     try:
         # Videos first: they refuse a wrong name before anything is replaced.
-        sinks += [VideoSink(path, fps) for _, path in videos]
+        for name, path in videos:
+            if name == "--video" and segment_s is not None:
+                sinks.append(SegmentedVideoSink(path, segment_s, fps))
+            else:
+                sinks.append(VideoSink(path, fps))
         for _, folder, results in folders:
             sinks.append(MaskSink(folder, results))
+            if zones:
+                sinks.append(EventSink(results.with_name(EVENTS_FILE)))
     except BaseException:
         for sink in sinks:
             sink.close()
@@ -82,6 +98,7 @@ def refuse_clashes(inputs: Iterable[Named], outputs: Iterable[Named]) -> None:
 
 def source_path(text: str) -> Path | None:
     """Return the file or folder in the text of a source; None for cameras and streams."""
+    text = text.strip().removeprefix("session:")
     while text:
         path = os.path.expanduser(text.strip())
         if os.path.exists(path):

@@ -18,13 +18,15 @@ LOWEST_FPS, HIGHEST_FPS = 1.0, 60.0
 LONGEST_GAP_S = 5.0
 """A longer gap between results is cut to this, so that a clock step cannot fill the disk."""
 
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv")
+
 _RESERVE_BYTES = 2**20
 _INDEX_BYTES_PER_FRAME = 32
 """At most; the file's index is written last, and without it nothing can be played."""
 
 
 class VideoSink:
-    """Writes painted frames as MP4 (MPEG-4 part 2) at a constant rate.
+    """Writes painted frames as MP4 or Matroska (MPEG-4 part 2) at a constant rate.
 
     The file has a fixed rate and results do not, so each result takes the place on the file's
     time line that its time stamp says, and is repeated until the next one: playback takes as long
@@ -32,7 +34,8 @@ class VideoSink:
     ends while the disk still has room for the file's index, and ``close`` looks into the file.
 
     Args:
-        path: ``.mp4`` file; replaced where it exists.
+        path: ``.mp4`` or ``.mkv`` file; replaced where it exists.  One that the program did not
+            live to close plays up to its last seconds as Matroska, and not at all as MP4.
         fps: Rate of the results in Hz; the file's is the nearest that suits a video.
     """
 
@@ -49,8 +52,8 @@ class VideoSink:
         self._start_s = 0.0
         self._waiting: npt.NDArray[np.uint8] | None = None
         self._place = 0
-        if path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-            raise InputError(f"{path}: the video must end in .mp4")
+        if path.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{path}: the video must end in .mp4 or .mkv")
         make_folder(path.parent)
         if path.is_dir():
             raise InputError(f"{path}: is a folder, expected a file name such as {path}/run.mp4")
@@ -78,21 +81,27 @@ class VideoSink:
         self._repeat(step)
         self._waiting, self._place = picture, self._place + step
 
-    def close(self) -> None:
+    def close(self, until_s: float | None = None) -> None:
         """Write the last picture, finish the file and look whether it can be played.
+
+        Args:
+            until_s: Show the last picture up to this time; once when None.
 
         Raises:
             InputError: It cannot.
         """
         if self._writer is None:
             return
-        self._repeat(1)
+        times = 1
+        if until_s is not None:
+            last = round((until_s - self._start_s) * self.fps)
+            times = min(max(1, last - self._place), round(LONGEST_GAP_S * self.fps))
+        self._repeat(times)
         writer, self._writer = self._writer, None
+        self._waiting = None
         with quiet():
             writer.release()
-            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-            readable = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))) if capture.grab() else 0
-            capture.release()
+            readable = readable_frames(self.path)
         if readable < self.frames_written:
             self.files.clear()
             raise InputError(
@@ -153,3 +162,17 @@ def file_fps(fps: float) -> float:
     MPEG-4 counts time in fractions of a second whose denominator is at most 65535.
     """
     return round(min(max(fps, LOWEST_FPS), HIGHEST_FPS), 3)
+
+
+def readable_frames(path: Path) -> int:
+    """Return the frames that a file claims, or 0 where the first or the last cannot be read."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = max(0, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    whole = capture.grab()
+    if whole and count > 1 and path.suffix.lower() == ".mkv":
+        # Its count is the duration in the header, which says nothing of what follows.
+        last_ms = 1000.0 * (count - 1) / capture.get(cv2.CAP_PROP_FPS)
+        whole = capture.set(cv2.CAP_PROP_POS_FRAMES, count - 1) and capture.grab()
+        whole = whole and capture.get(cv2.CAP_PROP_POS_MSEC) >= last_ms - 1000.0
+    capture.release()
+    return count if whole else 0

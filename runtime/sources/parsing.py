@@ -8,6 +8,7 @@ nvdec:rtsp://host/path       a network stream that a Jetson's hardware decodes; 
 nvarguscamerasrc ! ...       a GStreamer pipeline
 rtsp://host/path             a network stream (rtsp, rtsps, rtmp, http, https, udp, tcp)
 clip.mp4                     a video file
+session:DIR                  what --record wrote; the folder alone will do
 frames/   frames/,fps=10     an image folder
 """
 
@@ -38,6 +39,7 @@ from differseg.runtime.sources.presets import (
     decoder_pipeline,
     nvv4l2_pipeline,
 )
+from differseg.runtime.sources.session import session_source
 from differseg.runtime.sources.synthetic import SyntheticOptions, SyntheticSource
 
 T = TypeVar("T")
@@ -102,7 +104,8 @@ def parse_source(
         return _preset(text, modality)
     if _NETWORK.match(text):
         return NetworkSource(text, modality)
-    source = _device(text, modality) or _recording(text, modality)
+    source = session_source(text, modality) or _device(text, modality)
+    source = source or _recording(text, modality)
     return PacedSource(source, clock) if live and not source.live else source
 
 

@@ -11,7 +11,7 @@ import pytest
 from sink_results import files_limited_to, noise, result
 
 from differseg.errors import InputError
-from differseg.runtime.sinks.video import LONGEST_GAP_S, VideoSink
+from differseg.runtime.sinks.video import LONGEST_GAP_S, VideoSink, readable_frames
 
 
 def play(path):
@@ -169,3 +169,33 @@ def test_nothing_written_leaves_no_file(tmp_path):
     sink.close()
     assert sink.files == []
     assert not (tmp_path / "a.mp4").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 31, 90])
+@pytest.mark.parametrize("fps", [7.3, 29.97, 60])
+def test_matroska_is_found_whole(tmp_path, count, fps):
+    sink = write(tmp_path / "a.mkv", [result(k / fps, 20 + k) for k in range(count)], fps=fps)
+    assert sink.files == [str(tmp_path / "a.mkv")]
+    levels, played = play(tmp_path / "a.mkv")
+    assert levels == pytest.approx([20 + k for k in range(count)], abs=6)
+    assert played == pytest.approx(fps, abs=0.01)
+
+
+def test_a_matroska_that_lost_frames_on_the_way_is_an_error(tmp_path, capfd):
+    sink = VideoSink(tmp_path / "a.mkv")
+    with files_limited_to(2_000_000):
+        for each in noise(60):
+            sink.write(each)
+        with pytest.raises(InputError, match=r"a\.mkv: is not a whole video, 0 of 60 frames"):
+            sink.close()
+    assert sink.files == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_header_of_a_matroska_is_not_believed(tmp_path):
+    """It tells the duration of all frames, whatever became of them."""
+    write(tmp_path / "a.mkv", noise(90, (120, 160)))
+    assert readable_frames(tmp_path / "a.mkv") == 90
+    whole = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "a.mkv").write_bytes(whole[: len(whole) // 2])
+    assert readable_frames(tmp_path / "a.mkv") == 0
