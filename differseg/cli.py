@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "build": ("differseg.export.build_engine", "build a TensorRT engine with its sidecar"),
     "check": ("differseg.export.check", "say whether a target accepts an ONNX file"),
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
+    "register": ("differseg.runtime.register", "find how the thermal view lies in the RGB view"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),
     "bench": ("differseg.bench.command", "measure a model file, stage by stage, against its peers"),
     "triton": ("differseg.export.triton", "write a model repository for Triton Inference Server"),

@@ -2,7 +2,8 @@
 
 A verb is a dataclass of options and a function that takes it.  A field becomes a ``--flag``; the
 string under the field (an attribute docstring) is its help text; ``metadata`` may hold
-``positional=True``, ``short="-o"``, ``metavar`` or ``repeat=True``.  A ``bool`` that is True or
+``positional=True``, ``short="-o"``, ``metavar``, ``repeat=True`` or ``group``, a heading in the
+help that holds until the next one.  A ``bool`` that is True or
 None when not given has a ``--flag`` and a ``--no-flag``.  Unknown flags are refused with the
 nearest match, and every mistake is one line, never a usage dump.
 """
@@ -84,13 +85,32 @@ def build_parser(cls: type, prog: str) -> argparse.ArgumentParser:
     summary = inspect.cleandoc(cls.__doc__ or "")
     parser = _Parser(prog=prog, description=summary, allow_abbrev=False)
     docs, hints = attribute_docs(cls), typing.get_type_hints(cls)
+    place: argparse.ArgumentParser | argparse._ArgumentGroup = parser
     for field in dataclasses.fields(cls):
-        _add(parser, field, hints[field.name], docs.get(field.name, ""))
+        if "group" in field.metadata:
+            place = parser.add_argument_group(field.metadata["group"])
+        _add(place, field, hints[field.name], docs.get(field.name, ""))
+    parser.usage = _usage(parser, prog)
     return parser
 
 
+def _usage(parser: argparse.ArgumentParser, prog: str) -> str:
+    """Return the usage in one line: what must be given, and that there are options."""
+    words = [prog]
+    for action in parser._actions:
+        name = str(action.metavar or action.dest)
+        if not action.option_strings:
+            words.append(name if action.nargs is None else f"[{name}]")
+        elif action.required:
+            words.append(f"{action.option_strings[-1]} {name}")
+    return " ".join([*words, "[options]"]).replace("%", "%%")
+
+
 def _add(
-    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any, doc: str
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    field: dataclasses.Field[Any],
+    hint: Any,
+    doc: str,
 ) -> None:
     meta = field.metadata
     required = field.default is dataclasses.MISSING

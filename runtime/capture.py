@@ -10,7 +10,7 @@ from dataclasses import replace
 from differseg.errors import DifferSegError, SourceError
 from differseg.runtime.health import FrameHealth
 from differseg.runtime.sources import Frame, Source
-from differseg.runtime.supervision import CameraState, CameraSupervisor
+from differseg.runtime.supervision import CameraState, CameraSupervisor, Condition
 
 JOIN_TIMEOUT_S = 2.0
 """How long ``close`` waits for a driver that blocks; its thread is then left as a daemon."""
@@ -39,6 +39,8 @@ class Capture:
         supervisor: State, events and counts of the camera.
         error: Why the source failed last; None while it works or when it has merely ended.
         done: Whether the source has ended, or failed for good.
+        on_frame: Called in the thread with every frame before it is delivered, for a recorder;
+            must not block.  Set before ``start``.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Capture:
         self.supervisor = supervisor or CameraSupervisor(source.modality)
         self.error: DifferSegError | None = None
         self.done = False
+        self.on_frame: Callable[[Frame], None] | None = None
         self._deliver = deliver
         self._finished = finished
         self._stop = threading.Event()
@@ -96,6 +99,15 @@ class Capture:
             self._interrupted = True
             self.source.interrupt()
         return self.supervisor.tick(now_s)
+
+    def condition(self) -> Condition:
+        """Return what is to be said of the camera now: its state, or how its pictures look."""
+        state = self.check()
+        if state != "online":
+            return state
+        if self.health.state != "ok":
+            return self.health.state
+        return "online" if self.health.pause_s is None else "ffc"
 
     def stop(self) -> None:
         """Ask the thread to end after the frame in hand."""
@@ -147,7 +159,10 @@ class Capture:
                     return False
                 self.supervisor.failed(time.monotonic(), str(self.error))
                 return self.source.reopens
-            self._deliver(self._note(frame))
+            frame = self._note(frame)
+            if self.on_frame is not None:
+                self.on_frame(frame)
+            self._deliver(frame)
         return False
 
     def _read(self) -> Frame | None:

@@ -39,7 +39,7 @@ class OffsetEstimate:
 
     Attributes:
         offset_ms: Lateness; None while unknown.
-        uncertainty_ms: Standard deviation; infinite while unknown.  Without motion, a constant
+        uncertainty_ms: Standard deviation; None while unknown.  Without motion, a constant
             lateness of the sensor is not in it.
         drift_ppm: By how much the thermal clock runs faster than the RGB camera's.
         settled: Whether clocks and motion are both known.
@@ -47,10 +47,17 @@ class OffsetEstimate:
     """
 
     offset_ms: float | None
-    uncertainty_ms: float
+    uncertainty_ms: float | None
     drift_ppm: float
     settled: bool
     reason: str
+
+    def text(self) -> str:
+        """Return the estimate in words, such as ``+35.2 ms (+-1.1): by the motion ...``."""
+        if self.offset_ms is None:
+            return self.reason
+        spread = "" if self.uncertainty_ms is None else f" (+-{self.uncertainty_ms:.1f})"
+        return f"{self.offset_ms:+.1f} ms{spread}: {self.reason}"
 
 
 class ClockOffset:
@@ -135,13 +142,13 @@ class ClockOffset:
                 "the cameras have clocks of their own, and their arrivals are watched for about "
                 f"{missing_s:.0f} s more before pairs are made"
             )
-            return OffsetEstimate(None, math.inf, 0.0, False, reason)
+            return OffsetEstimate(None, None, 0.0, False, reason)
         clock = "" if self.on_host_clock else f"arrival times ({drift_ppm:+.0f} ppm)"
         if lag is None:
             why = self._why_no_motion()
             if self.on_host_clock:
                 reason = f"no estimate: {why}; {1000 * self._assumed_s:g} ms is used meanwhile"
-                return OffsetEstimate(None, math.inf, 0.0, False, reason)
+                return OffsetEstimate(None, None, 0.0, False, reason)
             reason = f"{clock}; a constant lateness of a sensor is not in it: {why}"
             return OffsetEstimate(
                 1000 * self._offset_s, 1000 * clock_u_s, drift_ppm, not self._use_motion, reason

@@ -118,6 +118,10 @@ class RunConsole:
         self._noted.add(text)
         self._console.print(f"note: {text}", soft_wrap=True)
 
+    def line(self, text: str) -> None:
+        """Print one line above the status line, of which many may come."""
+        self._console.print(text, soft_wrap=True)
+
     def status(self, status: LiveStatus) -> None:
         """Renew the status line; nothing where there is no terminal."""
         if self._live is not None:
@@ -136,6 +140,10 @@ class RunConsole:
         for note in summary.notes:
             if note not in self._noted:
                 console.print(f"note: {note}", soft_wrap=True)
+        if summary.thermal_offset is not None:
+            console.print(f"thermal offset: {summary.thermal_offset.text()}", soft_wrap=True)
+        if summary.recording is not None:
+            console.print(summary.recording.summary(), soft_wrap=True)
         for name in summary.files:
             console.print(f"wrote {name}", soft_wrap=True)
 
@@ -151,6 +159,8 @@ def status_text(status: LiveStatus) -> str:
         parts.append(f"skew {status.skew_ms:+.0f} ms")
     parts.append(f"dropped {status.dropped}")
     parts.extend(status.cameras)
+    if status.recording:
+        parts.append(status.recording)
     if status.note:
         parts.append(status.note)
     return "  ".join(parts)

@@ -23,8 +23,10 @@ import numpy.typing as npt
 MAX_LAG_S = 0.5
 """Largest lag that is looked for."""
 
-LEAST_CORRELATION = 0.5
-"""Weaker likeness is chance, or two cameras that look at different things."""
+LEAST_CORRELATION = 0.9
+"""Weaker likeness is chance, or two cameras that look at different things.  A head that turns gives
+0.98 and more; walkers and cars before a head at rest 0.5 to 0.9, with lags that are wrong by tens
+of milliseconds, because each camera sees other parts of them."""
 
 WINDOW_S = 40.0
 """Length of the signals that are kept."""
@@ -37,7 +39,7 @@ _LEAST_VARIATION = 0.15
 _TREND_S = 1.5
 _STEP_S = 0.005
 _RIVAL = 0.85
-_LARGEST_UNCERTAINTY_S = 0.02
+_LARGEST_UNCERTAINTY_S = 0.005
 _CAUTION = 2.0
 
 Floats = npt.NDArray[np.float64]
@@ -186,8 +188,8 @@ def _peak(lags: Floats, correlations: Floats, count: int) -> MotionLag:
     top = float(correlations[best])
     if top < LEAST_CORRELATION:
         return _refusal(
-            f"the motion that the two cameras see is not alike (correlation {top:.2f}, "
-            f"{LEAST_CORRELATION} is needed)",
+            f"the motion that the two cameras see is not alike enough (correlation {top:.2f}, "
+            f"{LEAST_CORRELATION} is needed); turn the camera head to and fro",
             top,
         )
     high = correlations > _RIVAL * top

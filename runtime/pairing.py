@@ -30,7 +30,7 @@ from differseg.runtime.clock_steps import SteppingClock, apart_s
 from differseg.runtime.sources import Frame
 
 if TYPE_CHECKING:
-    from differseg.runtime.clock_offset import ClockOffset
+    from differseg.runtime.clock_offset import ClockOffset, OffsetEstimate
 
 Stream = Literal["rgb", "thermal"]
 
@@ -175,6 +175,11 @@ class Pairer:
     def offset_ms(self) -> float:
         """Lateness of the thermal stamps that is used now."""
         return 1000.0 * self._offset_s
+
+    @property
+    def estimate(self) -> OffsetEstimate | None:
+        """What is known of the lateness of the thermal stamps; None where it is given."""
+        return None if self._clock is None else self._clock.estimate
 
     @property
     def distrust(self) -> str | None:

@@ -1,6 +1,7 @@
 """One run: pairs of frames in, results out, until something ends it.
 
     capture threads -> pairing -> [slot of one] -> intake -> this loop -> [queue of one] -> sinks
+                                                                    +-> web page
 
 Intake registers, prepares and begins, for an engine with two slots in a thread of its own; this
 loop ends what was begun and decides; the sinks' thread paints and writes.
@@ -16,19 +17,35 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from differseg.errors import DifferSegError, SourceError
 from differseg.runtime.deadline import Deadline
 from differseg.runtime.feed import Delivery, Feed
 from differseg.runtime.intake import AheadIntake, Intake, SerialIntake
-from differseg.runtime.processor import FrameProcessor, LossPolicy, SegmenterLike, UnderWay
+from differseg.runtime.processor import (
+    FrameProcessor,
+    LossPolicy,
+    SegmenterLike,
+    Shown,
+    UnderWay,
+)
 from differseg.runtime.registration import Registration
+from differseg.runtime.registration_watch import RegistrationWatch
 from differseg.runtime.service.watchdog import ProgressWatch
 from differseg.runtime.sinks import FrameResult, Sink
 from differseg.runtime.sinks.window import WindowSink
 from differseg.runtime.sinks.writer import SinkWriter
+from differseg.runtime.smoothing import MaskSmoother
 from differseg.runtime.summary import LiveStatus, RunSummary, camera_lines, camera_summaries
+from differseg.runtime.supervision import CameraEvent
+from differseg.runtime.thermal_correction import ThermalCorrector
+from differseg.runtime.thermal_view import ThermalView
 from differseg.runtime.timing import Histogram, StageTimes
+from differseg.runtime.zones import ZoneMonitor
 
 _POLL_S = 0.1
 _STATUS_EVERY_S = 0.25
@@ -47,6 +64,22 @@ class RunLimits:
     seconds: float | None = None
 
 
+class Page(Protocol):
+    """The part of :class:`differseg.runtime.preview.PreviewServer` that a run needs."""
+
+    def publish(
+        self,
+        result: FrameResult,
+        rgb: npt.NDArray[np.uint8],
+        thermal: npt.NDArray[Any] | None,
+        mask: npt.NDArray[np.uint8] | None,
+    ) -> None:
+        """Show a result; returns at once."""
+
+    def close(self) -> None:
+        """End it."""
+
+
 class Pipeline:
     """One run from open sources to closed sinks.
 
@@ -62,6 +95,13 @@ class Pipeline:
         on_status: Called about four times a second.
         stop: Set from anywhere (a signal handler too) to end after the frame in work.
         watch: Told of every result that is owed and made.
+        zones: Alarm zones; None without.
+        smoother: Steadies the masks over time; None without.
+        corrector: Corrects the thermal frames; None without.
+        registration_watch: Looks whether the cameras move against each other; None without.
+        page: Shows the results; closed at the end.
+        note: Takes what the user must know, once each.
+        on_event: Takes the changes of the cameras.
 
     Attributes:
         times: Durations of the stages so far.
@@ -81,7 +121,19 @@ class Pipeline:
         on_status: Callable[[LiveStatus], None] | None = None,
         stop: threading.Event | None = None,
         watch: ProgressWatch | None = None,
+        zones: ZoneMonitor | None = None,
+        smoother: MaskSmoother | None = None,
+        corrector: ThermalCorrector | None = None,
+        registration_watch: RegistrationWatch | None = None,
+        page: Page | None = None,
+        note: Callable[[str], None] = lambda text: None,
+        on_event: Callable[[CameraEvent], None] = lambda event: None,
     ) -> None:
+        self._zones, self._page = zones, page
+        self._corrector, self._registration_watch = corrector, registration_watch
+        self._note, self._on_event = note, on_event
+        self._told: dict[str, CameraEvent] = {}
+        self._offset_told = False
         self.times = StageTimes()
         self._feed, self._sinks, self._window = feed, list(sinks), window
         self._policy = on_thermal_loss
@@ -96,11 +148,12 @@ class Pipeline:
         self._status_due_s = 0.0
         self._processor = FrameProcessor(
             segmenter,
-            registration,
+            ThermalView(registration, corrector, self.times, note),
             hold=on_thermal_loss == "hold",
             live=feed.rgb.source.live,
             paint=window is not None or any(sink.wants_picture for sink in self._sinks),
             times=self.times,
+            smoother=smoother,
         )
         self._deadline = Deadline(deadline_ms)
         self._watch = watch or ProgressWatch()
@@ -134,6 +187,9 @@ class Pipeline:
             notes = self._feed.close()
             close_error = writer.close()
             error = error or close_error
+            self._tell_changes()
+            if self._page is not None:
+                self._page.close()
             if self._window is not None:
                 self._window.close()
         return self._summary(end, seconds, writer.files, notes, error), error
@@ -210,20 +266,56 @@ class Pipeline:
             self._skews.add(abs(result.skew_ms))
         if result.age_ms is not None:
             self._ages.add(result.age_ms)
-        self._last = result
+        if self._zones is not None:
+            with self.times.measure("zones", {}):
+                events = self._zones.update(result.mask, result.rgb_time_s, result.index)
+            result = replace(result, zones=self._zones.states, zone_events=events)
+        self._last, shown = result, processed.shown
+        if self._page is not None:
+            with self.times.measure("publish", {}):
+                self._page.publish(result, shown.rgb, shown.thermal, shown.mask)
         with self.times.measure("hand_over", {}):
             writer.put(result, paint)
         if self._window is not None:
             with self.times.measure("window", {}):
                 self._window.write(result)
+        self._look_at_registration(result, shown)
         self._report()
 
+    def _look_at_registration(self, result: FrameResult, shown: Shown) -> None:
+        """Watch for cameras that were knocked, when the result is out."""
+        watch, thermal = self._registration_watch, shown.thermal
+        if watch is None or thermal is None or result.status != "ok" or result.thermal_reused:
+            return
+        if thermal.shape == shown.rgb.shape[:2]:
+            warning = watch.update(shown.rgb, thermal, result.rgb_time_s)
+            if warning is not None:
+                self._note(warning)
+
+    def _tell_changes(self) -> None:
+        """Tell what has happened to the cameras, and when the thermal offset has been found."""
+        for capture in self._feed.captures:
+            name, events = capture.source.modality, list(capture.supervisor.events)
+            told = next((k for k, e in enumerate(events) if e is self._told.get(name)), -1)
+            for event in events[told + 1 :]:
+                self._told[name] = event
+                if event.after != "ended":
+                    self._on_event(event)
+        if not self._offset_told:
+            offset = self._feed.thermal_offset()
+            self._offset_told = offset is None or offset.settled
+            if offset is not None and offset.settled:
+                self._note(f"thermal offset: {offset.text()}")
+
     def _report(self) -> None:
-        """Tell the listener how the run goes, not too often."""
+        """Tell the listeners how the run goes, not too often."""
         now_s = time.monotonic()
-        if self._on_status is None or now_s < self._status_due_s:
+        if now_s < self._status_due_s:
             return
         self._status_due_s = now_s + _STATUS_EVERY_S
+        self._tell_changes()
+        if self._on_status is None:
+            return
         last = self._last
         self._on_status(
             LiveStatus(
@@ -246,6 +338,7 @@ class Pipeline:
         error: DifferSegError | None,
     ) -> RunSummary:
         frames = sum(self._statuses.values())
+        watch, corrector = self._registration_watch, self._corrector
         return RunSummary(
             end=end if error is None else "an error",
             frames=frames,
@@ -260,4 +353,9 @@ class Pipeline:
             files=files,
             notes=notes,
             error=str(error) if error else None,
+            thermal_offset=self._feed.thermal_offset(),
+            registration_shift_px=None if watch is None else watch.shift_px,
+            registration_moved=watch is not None and watch.moved,
+            dead_pixels=None if corrector is None else len(corrector.dead.xy),
+            thermal_jumps=None if corrector is None else corrector.jumps,
         )

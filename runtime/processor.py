@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -19,9 +19,10 @@ from differseg.runtime.buffers import BufferPool
 from differseg.runtime.feed import Delivery
 from differseg.runtime.overlay import OverlayPainter, StatusLine
 from differseg.runtime.pairing import Pair
-from differseg.runtime.registration import Registration
 from differseg.runtime.segmenter import Begun, Result
 from differseg.runtime.sinks import FrameResult, Status
+from differseg.runtime.smoothing import MaskSmoother, class_counts
+from differseg.runtime.thermal_view import ThermalView
 from differseg.runtime.timing import StageTimes
 
 LossPolicy = Literal["stop", "rgb_only", "hold"]
@@ -31,6 +32,7 @@ NEUTRAL_THERMAL = 0.5
 
 _NAN_LIMIT = 10
 _RECENT = 30
+_FINE = ("online", "ended", "ffc")
 
 
 class SegmenterLike(Protocol):
@@ -52,16 +54,33 @@ class SegmenterLike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What a result shows: for a page, or to look at the two pictures.
+
+    Attributes:
+        rgb: (H, W, 3) uint8 BGR.
+        thermal: (H, W) uint8 or uint16, as the network got it; None without.
+        mask: (H, W) uint8 class ids; None without.
+    """
+
+    rgb: npt.NDArray[np.uint8]
+    thermal: npt.NDArray[Any] | None
+    mask: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Processed:
-    """A result, and how to paint it.
+    """A result, what it shows, and how to paint it.
 
     Attributes:
         result: Without picture.
+        shown: For ``hold``, the older pictures that the mask belongs to.
         paint: Gives the picture, once; None where no picture is wanted.  Always to be called
             from the same thread, which need not be the processor's.
     """
 
     result: FrameResult
+    shown: Shown
     paint: Callable[[], npt.NDArray[np.uint8]] | None
 
 
@@ -89,31 +108,34 @@ class FrameProcessor:
 
     Args:
         segmenter: Takes frames in BGR order; used by nobody else meanwhile.
-        registration: Brings thermal frames into the RGB view; None where they are there already.
+        view: Gives the thermal images.
         hold: When thermal is lost, show the last result again (else: a neutral thermal input).
         live: Whether time stamps are on the monotonic clock, so that ages can be told.
         paint: Whether pictures are wanted.
         times: Where the stages are counted.
+        smoother: Steadies the masks over time; None without.
     """
 
     def __init__(
         self,
         segmenter: SegmenterLike,
-        registration: Registration | None,
+        view: ThermalView,
         *,
         hold: bool,
         live: bool,
         paint: bool,
         times: StageTimes,
+        smoother: MaskSmoother | None = None,
     ) -> None:
-        self._segmenter, self._registration = segmenter, registration
+        self._smoother = smoother
+        self._segmenter, self._view = segmenter, view
         self._hold, self._live, self._paints, self._times = hold, live, paint, times
         classes = segmenter.manifest.classes
         self._background = background_of(classes)
         self._painter = OverlayPainter(classes)
-        self._warps, self._masks, self._pictures = BufferPool(), BufferPool(), BufferPool()
+        self._masks, self._pictures = BufferPool(), BufferPool()
         self._neutral: npt.NDArray[np.uint16] | None = None
-        self._held: tuple[Pair, npt.NDArray[np.uint8]] | None = None
+        self._held: tuple[Pair, Shown] | None = None
         self._nan_run = 0
         self._done_s: deque[float] = deque(maxlen=_RECENT)
 
@@ -140,8 +162,7 @@ class FrameProcessor:
         # Without a time stamp, the mapper's memory of the real camera stays as it was.
         timestamp_s = None
         if pair.thermal is not None:
-            with self._times.measure("register", stage_ms):
-                frames["thermal"] = self._registered(pair)
+            frames["thermal"] = self._view.of(pair, stage_ms)
             timestamp_s = pair.thermal.timestamp_s
         elif lost is not None:
             frames["thermal"] = self._neutral_thermal()
@@ -177,25 +198,33 @@ class FrameProcessor:
         try:
             output = self._segmenter.end(begun)
         except CheckFailedError as error:
-            return self._not_finite(pair, error, dropped)
+            return self._not_finite(under_way.delivery, error, dropped)
         self._nan_run = 0
         age_ms = self._age_ms(pair)
         for stage, duration_ms in output.timings_ms.items():
             self._times.add(stage, duration_ms)
             stage_ms[stage] = duration_ms
         mask = self._masks.take(output.mask.shape, np.uint8)
-        np.copyto(mask, output.mask)
-        if lost is None:
-            self._held = (pair, mask)
-        line = self._line(pair, age_ms, dropped, "rgb only, thermal lost" if lost else None)
+        coverage = output.class_coverage
+        if self._smoother is None:
+            np.copyto(mask, output.mask)
+        else:
+            with self._times.measure("smooth", stage_ms):
+                self._smoother.smooth(output.mask, pair.rgb.timestamp_s, mask)
+                coverage = self._coverage(mask)
         thermal = frames["thermal"] if pair.thermal is not None else None
+        shown = Shown(pair.rgb.image, thermal, mask)
+        if lost is None:
+            self._held = (pair, shown)
+        mode = "rgb only, thermal lost" if lost else _trouble(under_way.delivery)
+        line = self._line(pair, age_ms, dropped, mode)
         result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
             rgb_time_s=pair.rgb.timestamp_s,
             status="rgb_only" if lost else "ok",
             mask=mask,
-            area_fraction=self._areas(output),
+            area_fraction=self._areas(coverage),
             thermal_index=pair.thermal.index if pair.thermal else None,
             thermal_time_s=pair.thermal.timestamp_s if pair.thermal else None,
             skew_ms=pair.skew_ms,
@@ -205,38 +234,40 @@ class FrameProcessor:
             note=f"thermal {lost}; thermal input is the constant {NEUTRAL_THERMAL}"
             if lost
             else None,
+            cameras=under_way.delivery.cameras,
         )
-        return Processed(result, self._painting(pair, mask, thermal, line))
+        return Processed(result, shown, self._painting(pair, shown, line))
 
     def _held_result(self, delivery: Delivery, dropped: int) -> Processed:
         """Return the last result again, marked with its age; or none, where there was none."""
         pair, lost = delivery.pair, delivery.thermal_lost
         if self._held is None:
             note = f"thermal {lost}; no result yet"
-            return self._without_mask(pair, "no_result", note, "no result, no thermal", dropped)
-        old, mask = self._held
+            return self._without_mask(delivery, "no_result", note, "no result, no thermal", dropped)
+        old, shown = self._held
         stale_s = pair.rgb.timestamp_s - old.rgb.timestamp_s
         line = StatusLine(mode=f"stale {stale_s:.1f} s, thermal lost")
-        thermal = self._registered(old) if self._paints and old.thermal else None
         result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
             rgb_time_s=pair.rgb.timestamp_s,
             status="hold",
             note=f"thermal {lost}; shows frame {old.rgb.index}, {stale_s:.3f} s old",
+            cameras=delivery.cameras,
         )
-        return Processed(result, self._painting(old, mask, thermal, line))
+        return Processed(result, shown, self._painting(old, shown, line))
 
-    def _not_finite(self, pair: Pair, error: CheckFailedError, dropped: int) -> Processed:
+    def _not_finite(self, delivery: Delivery, error: CheckFailedError, dropped: int) -> Processed:
         self._nan_run += 1
         if self._nan_run >= _NAN_LIMIT:
             raise error
-        return self._without_mask(pair, "nan_output", str(error), "network gave NaN", dropped)
+        return self._without_mask(delivery, "nan_output", str(error), "network gave NaN", dropped)
 
     def _without_mask(
-        self, pair: Pair, status: Status, note: str, mode: str, dropped: int
+        self, delivery: Delivery, status: Status, note: str, mode: str, dropped: int
     ) -> Processed:
         """Return a result that shows the RGB frame and no mask."""
+        pair, shown = delivery.pair, Shown(delivery.pair.rgb.image, None, None)
         result = FrameResult(
             index=pair.rgb.index,
             name=pair.rgb.name,
@@ -247,24 +278,21 @@ class FrameProcessor:
             skew_ms=pair.skew_ms,
             thermal_reused=pair.thermal_reused,
             note=note,
+            cameras=delivery.cameras,
         )
         line = self._line(pair, None, dropped, mode)
-        return Processed(result, self._painting(pair, None, None, line))
+        return Processed(result, shown, self._painting(pair, shown, line))
 
-    def _areas(self, output: Result) -> dict[str, float]:
+    def _coverage(self, mask: npt.NDArray[np.uint8]) -> dict[str, float]:
+        """Return each class's part of a smoothed mask."""
+        classes = self._segmenter.manifest.classes
+        counts = class_counts(mask, max(spec.id for spec in classes) + 1)
+        return {spec.name: int(counts[spec.id]) / mask.size for spec in classes}
+
+    def _areas(self, coverage: Mapping[str, float]) -> dict[str, float]:
         """Return each class's part of the mask, without the background."""
         hidden = None if self._background is None else self._background.name
-        return {name: part for name, part in output.class_coverage.items() if name != hidden}
-
-    def _registered(self, pair: Pair) -> npt.NDArray[Any]:
-        """Return the pair's thermal frame in the RGB view."""
-        assert pair.thermal is not None
-        image = pair.thermal.image
-        if self._registration is None:
-            return image
-        height, width = pair.rgb.image.shape[:2]
-        out = self._warps.take((height, width), image.dtype)
-        return self._registration.warp(image, (width, height), out=out)
+        return {name: part for name, part in coverage.items() if name != hidden}
 
     def _neutral_thermal(self) -> npt.NDArray[np.uint16]:
         """Return a picture that both thermal policies map to ``NEUTRAL_THERMAL`` everywhere."""
@@ -290,30 +318,25 @@ class FrameProcessor:
         )
 
     def _painting(
-        self,
-        pair: Pair,
-        mask: npt.NDArray[np.uint8] | None,
-        thermal: npt.NDArray[Any] | None,
-        line: StatusLine,
+        self, pair: Pair, shown: Shown, line: StatusLine
     ) -> Callable[[], npt.NDArray[np.uint8]] | None:
         """Return the call that paints a picture, for the thread that needs it; None if nobody."""
-        return partial(self._paint, pair, mask, thermal, line) if self._paints else None
+        return partial(self._paint, pair.rgb.timestamp_s, shown, line) if self._paints else None
 
-    def _paint(
-        self,
-        pair: Pair,
-        mask: npt.NDArray[np.uint8] | None,
-        thermal: npt.NDArray[Any] | None,
-        line: StatusLine,
-    ) -> npt.NDArray[np.uint8]:
-        rgb = pair.rgb
-        out = self._pictures.take(rgb.image.shape, np.uint8)
+    def _paint(self, time_s: float, shown: Shown, line: StatusLine) -> npt.NDArray[np.uint8]:
+        out = self._pictures.take(shown.rgb.shape, np.uint8)
         with self._times.measure("paint", {}):
             return self._painter.draw(
-                rgb.image,
-                mask,
-                thermal=thermal,
+                shown.rgb,
+                shown.mask,
+                thermal=shown.thermal,
                 status=line,
-                timestamp_s=rgb.timestamp_s,
+                timestamp_s=time_s,
                 out=out,
             )
+
+
+def _trouble(delivery: Delivery) -> str | None:
+    """Return what is to be said of cameras that still count as working, such as ``rgb frozen``."""
+    odd = [f"{name} {state}" for name, state in delivery.cameras.items() if state not in _FINE]
+    return ", ".join(odd) or None

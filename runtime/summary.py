@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from differseg.runtime.clock_offset import OffsetEstimate
 from differseg.runtime.feed import Feed
+from differseg.runtime.recorder import RecorderState
+from differseg.runtime.supervision import CameraEvent
 from differseg.runtime.timing import Percentiles
+
+_EVENTS = 20
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class LiveStatus:
         dropped: RGB frames dropped so far.
         cameras: What to say of each camera, such as ``thermal 9.0 Hz frozen``.
         note: Why the last result is not a normal one.
+        recording: How the recording goes, such as ``REC 1.2 GB``; None without.
     """
 
     frames: int
@@ -29,6 +35,7 @@ class LiveStatus:
     dropped: int
     cameras: tuple[str, ...]
     note: str | None
+    recording: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,11 @@ class CameraSummary:
         drops: By cause, rgb: frames that became no result; thermal: frames that became no RGB
             frame's partner.
         faults: Frames that were black, frozen or NaN.
+        state: ``online``, ``stale``, ``offline`` or ``ended``, at the end.
+        changes: How often it was ``stale``, ``offline``, ``black`` ..., came back (``returns``),
+            was tried to be opened (``attempts``), paused for its shutter (``ffc``), or its clock
+            stepped (``clock_steps``).
+        events: The last 20 changes.
     """
 
     source: str
@@ -53,6 +65,9 @@ class CameraSummary:
     missed: int
     drops: dict[str, int]
     faults: dict[str, int]
+    state: str
+    changes: dict[str, int]
+    events: tuple[CameraEvent, ...]
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,15 @@ class RunSummary:
         error: Why the run failed; None where it did not.
         model: The model file.
         backend: Inference engine, and why it was chosen.
+        recording: What the recorder wrote and lost; None without one.
         restarts: How often the run was started again; None where nothing supervises it.
+        thermal_offset: What is known of the lateness of the thermal stamps; None where it was not
+            estimated.
+        registration_shift_px: By how much the thermal picture has moved since the start, (x, y)
+            pixels of the RGB frame; None where it was not watched, or cannot be told.
+        registration_moved: Whether that is more than is taken for a good registration.
+        dead_pixels: Thermal pixels found dead; None without correction.
+        thermal_jumps: Jumps of the whole thermal picture that were smoothed; None without it.
     """
 
     end: str
@@ -93,7 +116,13 @@ class RunSummary:
     error: str | None = None
     model: str = ""
     backend: str = ""
+    recording: RecorderState | None = None
     restarts: int | None = None
+    thermal_offset: OffsetEstimate | None = None
+    registration_shift_px: tuple[float, float] | None = None
+    registration_moved: bool = False
+    dead_pixels: int | None = None
+    thermal_jumps: int | None = None
 
 
 def camera_summaries(feed: Feed) -> dict[str, CameraSummary]:
@@ -105,11 +134,15 @@ def camera_summaries(feed: Feed) -> dict[str, CameraSummary]:
     summaries: dict[str, CameraSummary] = {}
     for capture in feed.captures:
         name = capture.source.modality
+        supervisor = capture.supervisor
         drops = dict(feed.drops if name == "rgb" else feed.thermal_drops)
+        changes = dict(supervisor.counts)
         if feed.pairer is not None:
             # The feed says in more detail what became of unmatched RGB frames.
-            for (stream, cause), number in feed.pairer.counts.items():
-                if stream == name and cause not in ("unmatched", "clock_steps"):
+            for (stream, cause), number in list(feed.pairer.counts.items()):
+                if stream == name and cause == "clock_steps":
+                    changes[cause] = number
+                elif stream == name and cause != "unmatched":
                     drops[cause] = drops.get(cause, 0) + number
         summaries[name] = CameraSummary(
             source=capture.source.description,
@@ -119,6 +152,9 @@ def camera_summaries(feed: Feed) -> dict[str, CameraSummary]:
             missed=capture.missed,
             drops={cause: number for cause, number in drops.items() if number},
             faults=dict(capture.health.counts),
+            state=supervisor.state,
+            changes={word: number for word, number in changes.items() if number},
+            events=tuple(supervisor.events)[-_EVENTS:],
         )
     return summaries
 

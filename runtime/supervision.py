@@ -21,6 +21,10 @@ from differseg.runtime.health import Health
 
 CameraState = Literal["online", "stale", "offline", "ended"]
 
+Condition = Literal["online", "stale", "offline", "ended", "black", "frozen", "nan", "ffc"]
+"""A camera's state or, while it is online, how its pictures look where that is not as usual;
+``ffc``: the last frame ended the pause of a shutter correction."""
+
 STALE_AFTER_S = 1.0
 """A camera that gave no frame for longer is stale; the longest pause of a shutter correction."""
 OFFLINE_AFTER_S = 3.0
@@ -54,6 +58,15 @@ class CameraEvent:
     before: str
     after: str
     reason: str
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the camera is worse off than before."""
+        return self.after not in ("online", "ok", "ffc", "ended")
+
+    def text(self) -> str:
+        """Return one line, such as ``thermal: online -> offline (no frame for 3 s)``."""
+        return f"{self.camera}: {self.before} -> {self.after} ({self.reason})"
 
 
 class CameraSupervisor:

@@ -32,6 +32,8 @@ def test_the_wheel_holds_every_module_and_imports_without_the_checkout(tmp_path)
     names = set(zipfile.ZipFile(wheel).namelist())
     assert not [name for name in expected_modules() if name not in names]
     assert {"differseg/py.typed", "differseg/weights/differseg-edge.safetensors"} <= names
+    pages = {f"differseg/runtime/{folder}/page.html" for folder in ("preview", "register")}
+    assert pages <= names
     assert len(expected_plugin_sources()) > 30
     assert expected_plugin_sources() <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)

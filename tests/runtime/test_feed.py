@@ -239,7 +239,7 @@ def test_a_driver_that_never_comes_back_is_left_behind(monkeypatch):
 
 
 def test_silent_rgb_is_a_failure(monkeypatch):
-    monkeypatch.setattr("differseg.runtime.feed.RGB_SILENT_S", 0.2)
+    monkeypatch.setattr("differseg.runtime.feed_base.RGB_SILENT_S", 0.2)
     feed = feed_of(FakeSource(silent_from=3))
     with pytest.raises(SourceError, match="no frame for"):
         drain(feed)

@@ -55,7 +55,7 @@ def test_recorded_pair():
     assert summary.frames == summary.pairs == 30
     assert summary.end == "the RGB source ended"
     assert summary.skew_ms.max == 0
-    assert {"wait", "register", "infer", "hand_over", "write"} <= set(summary.stages_ms)
+    assert {"wait", "infer", "hand_over", "write"} <= set(summary.stages_ms)
     check_books(summary)
 
 

@@ -86,7 +86,7 @@ def test_a_given_mapper_remembers_between_calls() -> None:
     spec = replace(THERMAL, thermal_policy=policy)
     mapper = ThermalMapper(policy)
     rng = np.random.default_rng(0)
-    first = rng.integers(29000, 30000, (8, 12)).astype(np.uint16)
+    first = rng.integers(29000, 30000, (128, 192)).astype(np.uint16)
     prepare_input(spec, first, mapper=mapper, timestamp_s=0.0)
     later = first + np.uint16(3000)
     steady = prepare_input(spec, later, mapper=mapper, timestamp_s=0.05)

@@ -318,7 +318,7 @@ def test_fifty_times_unplugged_and_plugged_in():
     run.check_that_nothing_was_invented()
     lost = [d for d in run.deliveries if d.thermal_lost is not None]
     assert lost
-    assert all(d.states["thermal"] == "offline" and d.pair.thermal is None for d in lost)
+    assert all(d.cameras["thermal"] == "offline" and d.pair.thermal is None for d in lost)
     assert all("pulled out" in d.thermal_lost or "no such" in d.thermal_lost for d in lost)
     assert handles() == before
 
@@ -353,7 +353,7 @@ def test_a_silent_camera_is_interrupted_and_opened_again(monkeypatch):
 
 
 def test_rgb_policy_stop_gives_up_after_a_while(monkeypatch):
-    monkeypatch.setattr("differseg.runtime.feed.RGB_SILENT_S", 0.7)
+    monkeypatch.setattr("differseg.runtime.feed_base.RGB_SILENT_S", 0.7)
     run = Run(PluggableCamera("rgb"), PluggableCamera("thermal"))
     wait_for(lambda: len(run.deliveries) > 3)
     run.rgb.unplug()
@@ -364,7 +364,7 @@ def test_rgb_policy_stop_gives_up_after_a_while(monkeypatch):
 
 
 def test_rgb_policy_wait_goes_on_trying_and_thermal_is_not_blamed(monkeypatch):
-    monkeypatch.setattr("differseg.runtime.feed.RGB_SILENT_S", 0.3)
+    monkeypatch.setattr("differseg.runtime.feed_base.RGB_SILENT_S", 0.3)
     run = Run(PluggableCamera("rgb"), PluggableCamera("thermal", fps=100.0), on_rgb_loss="wait")
     wait_for(lambda: len(run.deliveries) > 3)
     run.rgb.unplug()

@@ -59,15 +59,20 @@ def test_full_takes_8_bit_images_as_they_are() -> None:
 
 @pytest.mark.parametrize("policy", [FIXED, PERCENTILE], ids=["fixed", "percentile"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_small_hot_spot_leaves_the_background(policy: ThermalPolicy, dtype: type) -> None:
-    cold = scene(dtype)
+@pytest.mark.parametrize("size_hw", [(60, 80), (120, 160), (512, 640)])
+@pytest.mark.parametrize("warmth", ["hot", "warmer than all else"])
+def test_a_small_hot_spot_leaves_the_background(
+    policy: ThermalPolicy, dtype: type, size_hw: tuple[int, int], warmth: str
+) -> None:
+    cold = scene(dtype, size_hw)
     hot = cold.copy()
-    hot[50:52, 80:85] = 250 if dtype == np.uint8 else 60000  # 10 pixels
+    spot = np.zeros(cold.shape, bool)
+    spot[30:32, 40:45] = True  # 10 pixels
+    hot[spot] = (250 if dtype == np.uint8 else 60000) if warmth == "hot" else int(cold.max()) + 5
     before, after = ThermalMapper(policy).map(cold), ThermalMapper(policy).map(hot)
-    background = np.ones(cold.shape, bool)
-    background[50:52, 80:85] = False
-    assert np.abs(after - before)[background].max() < 0.01
-    assert (after[~background] >= 0.9).all()
+    assert np.abs(after - before)[~spot].max() < 0.01
+    if warmth == "hot":
+        assert (after[spot] >= 0.9).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
