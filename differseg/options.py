@@ -98,7 +98,7 @@ def _usage(parser: argparse.ArgumentParser, prog: str) -> str:
     """Return the usage in one line: what must be given, and that there are options."""
     words = [prog]
     for action in parser._actions:
-        name = str(action.metavar or action.dest)
+        name = str(action.metavar or action.dest.upper())
         if not action.option_strings:
             words.append(name if action.nargs is None else f"[{name}]")
         elif action.required:

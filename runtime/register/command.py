@@ -6,6 +6,7 @@ import json as json_module
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,6 +38,8 @@ class RegisterOptions:
     """RGB images."""
     thermal: Path | None = option(None, metavar="DIR|FILE")
     """Thermal images, 8 or 16 bit, with the stems of the RGB images."""
+    session: Path | None = option(None, metavar="DIR")
+    """Instead of the two: what differseg run --record wrote."""
     pattern: str | None = option(None, metavar="CxR")
     """Inner corners (or circles) in a row, and rows: 9x6 for a board of 10x7 squares."""
     points: Path | None = option(None, metavar="F.csv|F.json")
@@ -77,8 +80,13 @@ class RegisterOptions:
             raise InputError(f"register {self.method}: takes no --start")
         if (self.rgb is None) != (self.thermal is None):
             raise InputError("register: give both --rgb and --thermal")
-        if self.rgb is None and (self.method != "points" or self.picture is not None):
-            raise InputError(f"register {self.method}: add --rgb DIR and --thermal DIR")
+        if self.rgb is not None and self.session is not None:
+            raise InputError("register: give --session DIR, or --rgb and --thermal")
+        images = self.rgb is not None or self.session is not None
+        if not images and (self.method != "points" or self.picture is not None):
+            raise InputError(
+                f"register {self.method}: add --rgb DIR and --thermal DIR, or --session DIR"
+            )
         if not 0 <= self.port <= 65535:
             raise InputError(f"--port: expected 0 to 65535, got {self.port}")
 
@@ -131,7 +139,7 @@ def _refuse_clashes(options: RegisterOptions) -> None:
     """Refuse to write over what is read."""
     from differseg.runtime.sinks.outputs import refuse_clashes
 
-    names = ["rgb", "thermal", "start", "rgb_lens", "thermal_lens"]
+    names = ["rgb", "thermal", "session", "start", "rgb_lens", "thermal_lens"]
     if options.method == "points":
         names.append("points")
     inputs = [
@@ -189,12 +197,22 @@ def _print(found: Found, out: Path) -> None:
     print(f"written: {out}")
 
 
+def _waiting(method: MethodName) -> AbstractContextManager[object]:
+    """Return what shows on a terminal that work goes on; pick has a page of its own for that."""
+    from rich.console import Console
+
+    if method == "pick":
+        return nullcontext()
+    return Console(stderr=True).status(f"registering, {method} ...")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parse(RegisterOptions, argv, "differseg register")
     logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
     try:
-        found = execute(options)
+        with _waiting(options.method):
+            found = execute(options)
     except ModuleNotFoundError as error:
         raise MissingComponentError(
             f"differseg register needs the package '{error.name}', which is not installed; "

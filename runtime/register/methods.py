@@ -23,7 +23,7 @@ from differseg.runtime.register.fitting import (
 )
 from differseg.runtime.register.lens_fit import LensChoice, choose_lenses, load_lens
 from differseg.runtime.register.points import PickedPoints, check_inside, load_points
-from differseg.runtime.register.shots import Shot, read_shots
+from differseg.runtime.register.shots import Shot, read_session, read_shots
 from differseg.runtime.registration import Registration
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 MOST_SCENES = 12
 """Pairs that the automatic method takes; more take longer and say little more."""
+
+MOST_OF_SESSION = 40
+"""Pairs of a recorded session that the other methods take."""
 
 _WORST_MEDIAN = 0.02  # of the RGB image's longer side
 _BAD_SHOT = 4.0  # times the median of all shots
@@ -60,7 +63,7 @@ def from_board(options: RegisterOptions, kind: Kind) -> Found:
         InputError: The board is in no shot, or the images cannot be used.
     """
     assert options.pattern is not None
-    shots = _shots(options)
+    shots = read_given(options)
     board = Board(kind, *parse_pattern(options.pattern))
     sightings = sight(shots, board)
     thermal_wh, rgb_wh = shots[0].sizes_wh
@@ -87,7 +90,7 @@ def from_points(options: RegisterOptions) -> Found:
     """
     assert options.points is not None
     picked = load_points(options.points)
-    shots = _shots(options) if options.rgb is not None else []
+    shots = read_given(options) if options.rgb is not None or options.session else []
     sizes = _sizes(picked, shots, f"points {options.points}")
     choice = LensChoice(*given_lenses(options), "")
     return fit_points(picked.pairs(), "points", sizes, choice, shots=shots)
@@ -160,7 +163,7 @@ def from_scenes(options: RegisterOptions) -> Found:
     Raises:
         InputError: The images cannot be used.
     """
-    shots = _shots(options, MOST_SCENES)
+    shots = read_given(options, MOST_SCENES)
     thermal_wh, rgb_wh = shots[0].sizes_wh
     thermal_lens, rgb_lens = given_lenses(options)
     start = None
@@ -216,7 +219,18 @@ def given_lenses(options: RegisterOptions) -> tuple[Lens | None, Lens | None]:
     )
 
 
-def _shots(options: RegisterOptions, most: int | None = None) -> list[Shot]:
+def read_given(options: RegisterOptions, most: int | None = None) -> list[Shot]:
+    """Return the images that the options name.
+
+    Args:
+        options: Of the command.
+        most: Read at most so many, evenly spread; None takes all of two folders.
+
+    Raises:
+        InputError, SourceError: They cannot be read, or do not go together.
+    """
+    if options.session is not None:
+        return read_session(options.session, most or MOST_OF_SESSION)
     assert options.rgb is not None
     assert options.thermal is not None
     return read_shots(options.rgb, options.thermal, most)

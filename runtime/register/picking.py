@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from differseg.errors import InputError
 from differseg.runtime.register.lens_fit import LensChoice
-from differseg.runtime.register.methods import Found, fit_points, given_lenses
+from differseg.runtime.register.methods import Found, fit_points, given_lenses, read_given
 from differseg.runtime.register.points import PickedPoints, load_points
 from differseg.runtime.register.points_page import PointsPage, serve_page
-from differseg.runtime.register.shots import Shot, read_shots
+from differseg.runtime.register.shots import Shot
 
 if TYPE_CHECKING:
     from differseg.runtime.register.command import RegisterOptions
@@ -83,9 +83,7 @@ def pick(options: RegisterOptions) -> Found:
     Raises:
         InputError: The images or the address cannot be used, or nothing was saved.
     """
-    assert options.rgb is not None
-    assert options.thermal is not None
-    shots = read_shots(options.rgb, options.thermal)
+    shots = read_given(options)
     points = options.points or options.out.with_suffix(".points.json")
     if points.suffix.lower() != ".json":
         raise InputError(f"--points {points}: the page writes a .json file")

@@ -88,7 +88,22 @@ class SessionSource(Source):
             raise SourceError(f"{self.description}: read before open")
         if self._next >= len(self._rows):
             return None
-        row = self._rows[self._next]
+        frame = self.load(self._rows[self._next])
+        self._next += 1
+        self.size_wh = (frame.image.shape[1], frame.image.shape[0])
+        return frame
+
+    @property
+    def rows(self) -> list[FrameRow]:
+        """Every frame of the table, in the order they came; after ``open``."""
+        return list(self._rows)
+
+    def load(self, row: FrameRow) -> Frame:
+        """Return one frame as it was recorded.
+
+        Raises:
+            SourceError: Its file is missing or not the one that was written.
+        """
         path = self.folder / self.modality / f"{row.name}.png"
         try:
             png = path.read_bytes()
@@ -101,8 +116,6 @@ class SessionSource(Source):
         image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise SourceError(f"{path}: cannot be decoded by OpenCV {cv2.__version__}")
-        self._next += 1
-        self.size_wh = (image.shape[1], image.shape[0])
         return Frame(image, row.timestamp_s, row.index, row.source_name)
 
     def close(self) -> None:
