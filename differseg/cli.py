@@ -29,6 +29,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "register": ("differseg.runtime.register", "find how the thermal view lies in the RGB view"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),
     "bench": ("differseg.bench.command", "measure a model file, stage by stage, against its peers"),
+    "fit": ("differseg.fit.command", "estimate what fits a board at a frame rate"),
+    "bundle": ("differseg.bundle.command", "write, verify or unpack one file for a board"),
     "triton": ("differseg.export.triton", "write a model repository for Triton Inference Server"),
     "doctor": ("differseg.doctor", "say what is installed and what would be used"),
 }

@@ -11,7 +11,7 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, Protocol
 
 from differseg.errors import ModelFileError
 
@@ -20,7 +20,14 @@ _KEY, _VALUE = 1, 2  # in onnx.StringStringEntryProto
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 
-def metadata_values(path: Path, key: str) -> list[str]:
+class Readable(Protocol):
+    """A path, or what can be read as one: a member of a bundle."""
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Return it from its beginning, seekable."""
+
+
+def metadata_values(path: Path | Readable, key: str) -> list[str]:
     """Return the value of every ``metadata_props`` entry of this key, in the file's order.
 
     Raises:

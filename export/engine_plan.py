@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx_ir as ir
 
 from differseg.engine_sidecar import HardwareCompatibility
 from differseg.errors import InputError
 from differseg.export.graph_view import GraphView
-from differseg.export.half_islands import find_islands
-from differseg.export.lowering.registry import operator_in
 from differseg.export.profiles import choose_profiles
 from differseg.export.targets import Version
 
@@ -191,6 +188,12 @@ def _pins(model: onnx.ModelProto, half: bool) -> tuple[str, ...]:
             for node in view.nodes
             if node.op_type not in _CONVERSIONS and view.dtypes.get(node.output[0]) == full
         )
+    # Only here: a board that builds typed files has neither torch nor onnx_ir.
+    import onnx_ir as ir
+
+    from differseg.export.half_islands import find_islands
+    from differseg.export.lowering.registry import operator_in
+
     graph = ir.from_proto(model)
     islands = find_islands(graph, {})
     return tuple(
