@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "parity": ("differseg.export.parity", "compare two forms of a model in task terms"),
     "register": ("differseg.runtime.register", "find how the thermal view lies in the RGB view"),
     "run": ("differseg.runtime.run_camera", "segment two cameras, videos or folders"),
+    "power": ("differseg.runtime.power", "show the board's power, heat and clocks"),
     "bench": ("differseg.bench.command", "measure a model file, stage by stage, against its peers"),
     "fit": ("differseg.fit.command", "estimate what fits a board at a frame rate"),
     "bundle": ("differseg.bundle.command", "write, verify or unpack one file for a board"),

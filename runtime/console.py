@@ -142,6 +142,8 @@ class RunConsole:
                 console.print(f"note: {note}", soft_wrap=True)
         if summary.thermal_offset is not None:
             console.print(f"thermal offset: {summary.thermal_offset.text()}", soft_wrap=True)
+        if summary.board is not None and (text := summary.board.text()):
+            console.print(f"board: {text}", soft_wrap=True)
         if summary.recording is not None:
             console.print(summary.recording.summary(), soft_wrap=True)
         for name in summary.files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _WEIGHT = 0.2
 _TRY_AGAIN_AFTER = 30
+_FASTER = 0.5
 
 
 class Deadline:
@@ -37,8 +38,10 @@ class Deadline:
         return True
 
     def took(self, duration_ms: float) -> None:
-        """Learn from a frame what one takes."""
-        old_ms = duration_ms if self.usual_ms is None else self.usual_ms
+        """Learn from a frame what one takes; less than half of the usual is believed at once."""
+        old_ms = self.usual_ms
+        if old_ms is None or duration_ms < _FASTER * old_ms:
+            old_ms = duration_ms  # the first frame, or another model
         self.usual_ms = old_ms + _WEIGHT * (duration_ms - old_ms)
 
     def missed(self, age_ms: float) -> bool:

@@ -102,6 +102,7 @@ class Pipeline:
         page: Shows the results; closed at the end.
         note: Takes what the user must know, once each.
         on_event: Takes the changes of the cameras.
+        board_events: Gives what happened to the board since the last call, ready for JSON.
 
     Attributes:
         times: Durations of the stages so far.
@@ -128,10 +129,11 @@ class Pipeline:
         page: Page | None = None,
         note: Callable[[str], None] = lambda text: None,
         on_event: Callable[[CameraEvent], None] = lambda event: None,
+        board_events: Callable[[], Sequence[dict[str, Any]]] = tuple,
     ) -> None:
         self._zones, self._page = zones, page
         self._corrector, self._registration_watch = corrector, registration_watch
-        self._note, self._on_event = note, on_event
+        self._note, self._on_event, self._board_events = note, on_event, board_events
         self._told: dict[str, CameraEvent] = {}
         self._offset_told = False
         self.times = StageTimes()
@@ -193,6 +195,11 @@ class Pipeline:
             if self._window is not None:
                 self._window.close()
         return self._summary(end, seconds, writer.files, notes, error), error
+
+    def late_and_done(self) -> tuple[int, int]:
+        """Return how many frames missed the deadline, and how many results there are."""
+        drops = self._feed.drops
+        return drops["too_late"] + drops["finished_late"], sum(self._statuses.values())
 
     def rescue(self) -> None:
         """Close the outputs of a run that hangs, from another thread."""
@@ -270,6 +277,7 @@ class Pipeline:
             with self.times.measure("zones", {}):
                 events = self._zones.update(result.mask, result.rgb_time_s, result.index)
             result = replace(result, zones=self._zones.states, zone_events=events)
+        result = replace(result, board_events=self._board_events())
         self._last, shown = result, processed.shown
         if self._page is not None:
             with self.times.measure("publish", {}):

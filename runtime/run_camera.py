@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -98,22 +98,21 @@ def execute(
     Raises:
         DifferSegError: The run could not begin.
     """
-    from differseg.runtime.run_setup import assemble, check_modalities
-    from differseg.runtime.segmenter import Segmenter
+    from differseg.runtime.power.run_power import RunPower
+    from differseg.runtime.run_setup import assemble, check_modalities, open_model
     from differseg.runtime.service.restarts import restarts_so_far
     from differseg.runtime.service.watchdog import ProgressWatch
 
-    with Segmenter(
-        options.model,
-        options.backend,
-        options.threads,
-        "BGR",
-        cpu_precision=options.cpu_precision,
-        engine_key=options.engine_key,
-    ) as segmenter:
-        check_modalities(segmenter, options)
+    models = [path for path in (options.model, options.step_down) if path is not None]
+    with ExitStack() as opened:
+        first = opened.enter_context(open_model(options, options.model))
+        check_modalities(first, options)
+        power = opened.enter_context(
+            RunPower(first, models, partial(open_model, options), listener.note)
+        )
         watch = ProgressWatch()
-        run = assemble(options, segmenter, listener, stop, watch)
+        run = assemble(options, power, listener, stop, watch)
+        power.start(run.pipeline.late_and_done)
         with guard(run.pipeline, watch) if guard is not None else nullcontext():
             try:
                 summary, error = run.pipeline.run()
@@ -123,14 +122,14 @@ def execute(
                     pairer = run.feed.pairer
                     offset_ms = None if pairer is None else pairer.offset_ms
                     recorded = run.recorder.close("the run ended", offset_ms)
-        backend = segmenter.backend
-        notes = [*listener.notes, *summary.notes, *segmenter.warnings, *_advice(summary, options)]
+        notes = [*listener.notes, *summary.notes, *first.warnings, *_advice(summary, options)]
         return replace(
             summary,
             model=str(options.model),
-            backend=f"{backend.name}: {backend.reason}",
+            backend=f"{first.backend.name}: {first.backend.reason}",
             recording=recorded,
             restarts=restarts_so_far(),
+            board=power.summary(),
             notes=notes,
         ), error
 

@@ -74,7 +74,9 @@ class RunOptions(EngineOptions):
     """Replace dead thermal pixels, and let jumps of a shutter correction through slowly."""
     thermal_stripes: bool = False
     """Take stripes of columns and rows away; for cameras that show them and move."""
-    supervise: bool = option(False, group="as a service")
+    step_down: Path | None = option(None, metavar="F2.onnx", group="as a service")
+    """Smaller model of the same classes, for while the board is hot, throttled or late."""
+    supervise: bool = False
     """Start the run again when it crashes or hangs, at most 5 times a minute."""
     log: Literal["text", "json"] | None = None
     """Write events to standard error as log lines, instead of notes and a status line."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from differseg.manifest import Manifest
     from differseg.runtime.feed import Feed
     from differseg.runtime.pipeline import Pipeline
+    from differseg.runtime.power.run_power import RunPower
     from differseg.runtime.preview import PreviewServer
     from differseg.runtime.recorder import Recorder
     from differseg.runtime.registration import Registration
@@ -31,6 +32,24 @@ TOKEN_VARIABLE = "DIFFERSEG_PREVIEW_TOKEN"
 """Environment variable with the secret of the web page."""
 
 Note = Callable[[str], None]
+
+
+def open_model(options: RunOptions, path: Path) -> Segmenter:
+    """Open a model file of a run.
+
+    Raises:
+        ModelFileError, ManifestError, MissingComponentError: It cannot be used.
+    """
+    from differseg.runtime.segmenter import Segmenter
+
+    return Segmenter(
+        path,
+        options.backend,
+        options.threads,
+        "BGR",
+        cpu_precision=options.cpu_precision,
+        engine_key=options.engine_key,
+    )
 
 
 def check_modalities(segmenter: Segmenter, options: RunOptions) -> None:
@@ -78,6 +97,7 @@ def inputs_of(options: RunOptions) -> list[tuple[str, Path]]:
 
     inputs = {
         "--model": options.model,
+        "--step-down": options.step_down,
         "--registration": options.registration,
         "--zones": options.zones,
         "--rgb": source_path(options.rgb),
@@ -195,7 +215,9 @@ def keep_token(options: RunOptions) -> None:
             os.environ[TOKEN_VARIABLE] = new_token()
 
 
-def open_page(options: RunOptions, manifest: Manifest, feed: Feed) -> PreviewServer | None:
+def open_page(
+    options: RunOptions, manifest: Manifest, feed: Feed, board: RunPower
+) -> PreviewServer | None:
     """Return the web page, serving; None where none was asked for.
 
     Raises:
@@ -215,6 +237,7 @@ def open_page(options: RunOptions, manifest: Manifest, feed: Feed) -> PreviewSer
         metrics,
         model=manifest.model,
         token=os.environ.get(TOKEN_VARIABLE),
+        board=board,
     )
     page.start()
     return page
@@ -237,7 +260,7 @@ class Assembled:
 
 def assemble(
     options: RunOptions,
-    segmenter: Segmenter,
+    power: RunPower,
     listener: RunListener,
     stop: threading.Event | None,
     watch: ProgressWatch,
@@ -246,7 +269,7 @@ def assemble(
 
     Args:
         options: What to run.
-        segmenter: Of a model that suits the options.
+        power: Watches the board; has the segmenter of a model that suits the options.
         listener: Told of every automatic choice.
         stop: Set from anywhere to end the run.
         watch: Told of every result that is owed and made.
@@ -261,7 +284,8 @@ def assemble(
     from differseg.runtime.smoothing import MaskSmoother
     from differseg.runtime.zones import ZoneMonitor
 
-    note, classes = listener.note, segmenter.manifest.classes
+    note, segmenter = listener.note, power.segmenter
+    classes = segmenter.manifest.classes
     registration = given_registration(options, note)
     with ExitStack() as opened:
         sources = open_sources(options)
@@ -275,6 +299,8 @@ def assemble(
         for source in sources:
             for text in source.notes:
                 note(text)
+        if options.step_down is not None and options.deadline_ms is None:
+            note("--step-down: without --deadline-ms, heat alone decides, not late results")
         registration = registration or known_registration(sources, note)
         zones = ZoneMonitor.from_file(options.zones, classes) if options.zones else None
         smoother = None if options.smooth is None else MaskSmoother.of(options.smooth, classes)
@@ -292,7 +318,7 @@ def assemble(
         )
         for sink in sinks:
             opened.callback(sink.close)
-        page = open_page(options, segmenter.manifest, feed)
+        page = open_page(options, segmenter.manifest, feed, power)
         if page is not None:
             opened.callback(page.close)
             listener.page(page.url)
@@ -328,6 +354,7 @@ def assemble(
             page=page,
             note=note,
             on_event=listener.event,
+            board_events=power.take_events,
         )
         opened.pop_all()  # from here on, the pipeline closes them
     return Assembled(pipeline, feed, recorder)

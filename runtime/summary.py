@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from differseg.runtime.clock_offset import OffsetEstimate
 from differseg.runtime.feed import Feed
+from differseg.runtime.power.monitor import BoardSummary
 from differseg.runtime.recorder import RecorderState
 from differseg.runtime.supervision import CameraEvent
 from differseg.runtime.timing import Percentiles
@@ -98,6 +99,7 @@ class RunSummary:
             pixels of the RGB frame; None where it was not watched, or cannot be told.
         registration_moved: Whether that is more than is taken for a good registration.
         dead_pixels: Thermal pixels found dead; None without correction.
+        board: Temperatures, power and throttling of the machine; None where nobody watched.
         thermal_jumps: Jumps of the whole thermal picture that were smoothed; None without it.
     """
 
@@ -123,6 +125,7 @@ class RunSummary:
     registration_moved: bool = False
     dead_pixels: int | None = None
     thermal_jumps: int | None = None
+    board: BoardSummary | None = None
 
 
 def camera_summaries(feed: Feed) -> dict[str, CameraSummary]:

@@ -6,7 +6,7 @@ format.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 STATES = ("online", "stale", "offline", "ended", "black", "frozen", "nan", "ffc")
 
 
-def exposition(report: RunReport, model: str, viewers: int) -> bytes:
+def exposition(report: RunReport, model: str, viewers: int, more: Iterable[Metric] = ()) -> bytes:
     """Return the page that Prometheus reads.
 
     Args:
         report: Figures of the moment.
         model: Name of the network, for the label.
         viewers: Streams that are open.
+        more: What else there is to say, such as of the board.
     """
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.registry import Collector
@@ -34,6 +35,7 @@ def exposition(report: RunReport, model: str, viewers: int) -> bytes:
             yield from _run(report, model, viewers)
             yield from _times(report)
             yield from _cameras(report.cameras)
+            yield from more
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Run())

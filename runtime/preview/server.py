@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,21 @@ from differseg.runtime.sinks import FrameResult
 
 if TYPE_CHECKING:
     import uvicorn
+    from prometheus_client.core import Metric
 
 START_TIMEOUT_S = 10.0
 _MESSAGE_BYTES = 4096
 """Longest message of a page; they are some words."""
+
+
+class Board(Protocol):
+    """The part of :class:`differseg.runtime.power.run_power.RunPower` that the page needs."""
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield what ``/metrics`` says of the machine."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the machine's state, ready for JSON; ``lines`` are for people."""
 
 
 class PreviewServer:
@@ -46,6 +57,7 @@ class PreviewServer:
         model: Name of the network, for the title.
         token: Secret that viewers must bring; made where None and others reach the address.
         max_side_px: Longer side of the pictures sent; a snapshot has full size.
+        board: The machine, for the page and its figures; None leaves it out.
 
     Attributes:
         url: Where to look, with the token where there is one; a secret then.
@@ -65,12 +77,14 @@ class PreviewServer:
         model: str = "",
         token: str | None = None,
         max_side_px: int = 960,
+        board: Board | None = None,
     ) -> None:
         _check_packages()
         wanted = parse_address(address)
         if max_side_px < 64:
             raise InputError(f"max_side_px: expected 64 or more, got {max_side_px}")
         self._classes, self._metrics, self._model = list(classes), metrics, model
+        self._board = board
         self._listener = wanted.listen()
         self.address = Address(wanted.host, self._listener.getsockname()[1])
         self._gate = Gate(self.address, token)
@@ -93,7 +107,7 @@ class PreviewServer:
                 Answers(
                     lambda: setup_document(self._model, self._classes),
                     self._state,
-                    lambda: exposition(self._metrics.report(), self._model, self._viewers.count),
+                    self._exposition,
                     self._snapshot,
                     lambda: self._metrics.report().trouble(),
                 ),
@@ -149,12 +163,18 @@ class PreviewServer:
         except Exception as error:  # the run goes on without its page
             logging.getLogger("differseg.runtime").error("preview: the server ended: %s", error)
 
+    def _exposition(self) -> bytes:
+        report, board = self._metrics.report(), self._board
+        more = () if board is None else board.metrics()
+        return exposition(report, self._model, self._viewers.count, more)
+
     def _state(self) -> dict[str, Any]:
         return state_document(
             self._metrics.report(),
             self._history,
             viewers=self._viewers.count,
             encode_ms=self._hub.encode_ms,
+            board=None if self._board is None else self._board.document(),
         )
 
     def _snapshot(self) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from differseg.manifest import ClassSpec, background_of
@@ -36,7 +36,12 @@ def setup_document(model: str, classes: Sequence[ClassSpec]) -> dict[str, Any]:
 
 
 def state_document(
-    report: RunReport, history: StageHistory, *, viewers: int, encode_ms: float | None
+    report: RunReport,
+    history: StageHistory,
+    *,
+    viewers: int,
+    encode_ms: float | None,
+    board: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a run at one moment.
 
@@ -45,6 +50,7 @@ def state_document(
         history: Of the stages.
         viewers: Streams that are open.
         encode_ms: How long the last encoding took.
+        board: The machine's state; None where nobody watches it.
     """
     last = report.last
     trouble = report.trouble()
@@ -58,6 +64,7 @@ def state_document(
         "fps": _rounded(report.fps, 2),
         "silent_s": round(report.silent_s, 2),
         "statuses": dict(report.statuses),
+        "board": None if board is None else dict(board),
         "last": None if last is None else last.document(),
         "cameras": [_camera(camera) for camera in report.cameras],
         "history": history.document(),

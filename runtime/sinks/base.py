@@ -45,6 +45,8 @@ class FrameResult:
             :data:`differseg.runtime.supervision.Condition`; empty for recordings.
         zones: Zone name -> its state; where a frame has no mask, that of the last one that had.
         zone_events: Zones that this frame switched.
+        board_events: Throttling of the board and changes of the model since the last result, see
+            :mod:`differseg.runtime.power`.
     """
 
     index: int
@@ -64,6 +66,7 @@ class FrameResult:
     cameras: Mapping[str, Condition] = field(default_factory=dict)
     zones: Mapping[str, ZoneState] = field(default_factory=dict)
     zone_events: Sequence[ZoneEvent] = ()
+    board_events: Sequence[Mapping[str, Any]] = ()
 
     @property
     def area_px(self) -> dict[str, int]:
@@ -92,6 +95,7 @@ class FrameResult:
             "area_fraction": {k: round(v, 6) for k, v in self.area_fraction.items()},
             "area_px": self.area_px,
             "zones": {k: {"on": v.on, "area_px": v.area_px} for k, v in self.zones.items()},
+            "board": list(self.board_events),
             "stage_ms": {k: round(v, 3) for k, v in self.stage_ms.items()},
             "note": self.note,
         }

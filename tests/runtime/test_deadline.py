@@ -44,3 +44,14 @@ def test_results_are_judged_by_their_age() -> None:
     deadline = Deadline(30.0)
     assert not deadline.missed(30.0)
     assert deadline.missed(30.1)
+
+
+def test_a_much_faster_network_is_believed_at_once():
+    """Such as the smaller model of a hot board."""
+    deadline = Deadline(100)
+    for _ in range(20):
+        deadline.took(200)
+    assert deadline.too_late(5)
+    deadline.took(60)
+    assert deadline.usual_ms == pytest.approx(60)
+    assert not deadline.too_late(5)

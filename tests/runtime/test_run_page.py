@@ -79,7 +79,9 @@ def test_the_page_of_a_run(tiny_model):
         summary, seconds, _ = end(process)
     assert 'differseg_results_total{status="ok"}' in metrics
     assert 'differseg_camera_state{camera="thermal",state="online"} 1.0' in metrics
+    assert 'differseg_board_throttled{kind="thermal"} 0.0' in metrics
     assert {camera["name"] for camera in state["cameras"]} == {"rgb", "thermal"}
+    assert state["board"]["source"] == "sysfs"
     assert summary["stages_ms"]["publish"]["count"] == summary["frames"]
     assert seconds < 4
 
