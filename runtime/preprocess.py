@@ -170,18 +170,28 @@ class InputPreparer:
     def _plane(
         self, image: npt.NDArray[Any], timestamp_s: float | None, out: npt.NDArray[Any]
     ) -> None:
-        self._mapped = fitting_buffer(self._mapped, image.shape, np.float32)
-        if self.mapper is not None:
-            self.mapper.map(image, timestamp_s, out=self._mapped)
-        else:
-            map_depth(image, out=self._mapped, histogram=self._histogram)
         target = out[0, 0] if self.spec.layout == "NCHW" else out[0, :, :, 0]
-        if target.dtype == np.float32 and target.flags.c_contiguous:
+        fits = target.dtype == np.float32 and target.flags.c_contiguous
+        if fits and target.shape == image.shape:
+            self._map(image, timestamp_s, target)
+            return
+        self._mapped = fitting_buffer(self._mapped, image.shape, np.float32)
+        self._map(image, timestamp_s, self._mapped)
+        if fits:
             resize(self._mapped, self.size_hw, out=target)
         else:
             self._resized = fitting_buffer(self._resized, self.size_hw, np.float32)
             resize(self._mapped, self.size_hw, out=self._resized)
             np.copyto(target, self._resized, casting="unsafe")
+
+    def _map(
+        self, image: npt.NDArray[Any], timestamp_s: float | None, out: npt.NDArray[np.float32]
+    ) -> None:
+        """Map thermal or depth (H, W) to 0..1."""
+        if self.mapper is not None:
+            self.mapper.map(image, timestamp_s, out=out)
+        else:
+            map_depth(image, out=out, histogram=self._histogram)
 
 
 def prepare_input(

@@ -31,6 +31,9 @@ _SMALL_PX = 160 * 120
 _LEAST_VALID = 0.01
 """With fewer than this part of the pixels off the end codes, the end codes count too."""
 
+_ROWS = 64
+"""Rows mapped at a time, which stay in the cache from step to step."""
+
 
 def percentile_range(
     image: npt.NDArray[Any],
@@ -54,21 +57,26 @@ def percentile_range(
     codes = 256 if image.dtype == np.uint8 else 65536
     if histogram is None:
         histogram = new_histogram()
-    cv2.calcHist([image], [0], None, [codes], [0, codes], hist=histogram[:codes])
-    histogram = histogram[:codes, 0]
-    first, last = histogram[0], histogram[-1]
-    histogram[0] = histogram[-1] = 0.0
-    total = image.size - float(first) - float(last)
+    # Blocks of 256 codes that the image holds: a scene is some thousand of 65536 codes wide.
+    start = int(image.min()) // 256 * 256
+    stop = (int(image.max()) // 256 + 1) * 256
+    used = stop - start
+    cv2.calcHist([image], [0], None, [used], [start, stop], hist=histogram[:used])
+    histogram = histogram[:used, 0]
+    ends = [end - start for end in (0, codes - 1) if start <= end < stop]
+    counts = [float(histogram[end]) for end in ends]
+    histogram[ends] = 0.0
+    total = image.size - sum(counts)
     if total < _LEAST_VALID * image.size:
-        histogram[0], histogram[-1] = first, last
+        histogram[ends] = counts
         total = float(image.size)
     # Blocks first, then one block: two short sums instead of one over 65536 codes.  Counts are
     # whole numbers, which float32 adds exactly; a sum in float64 would copy all of them first.
     blocks = histogram.reshape(-1, 256)
     below = np.cumsum(blocks.sum(axis=1), dtype=np.float64)
     return (
-        _code_at(blocks, below, total * low_percentile / 100),
-        _code_at(blocks, below, total * high_percentile / 100),
+        start + _code_at(blocks, below, total * low_percentile / 100),
+        start + _code_at(blocks, below, total * high_percentile / 100),
     )
 
 
@@ -150,10 +158,12 @@ class ThermalMapper:
         if out is None:
             out = np.empty(image.shape, np.float32)
         # Subtract first: offsets near 30000 would cost float32 digits if scaled before.
-        np.copyto(out, image)
-        np.subtract(out, np.float32(low), out=out)
-        np.multiply(out, np.float32(1.0 / (high - low)), out=out)
-        np.clip(out, 0.0, 1.0, out=out)
+        offset, scale = np.float32(low), np.float32(1.0 / (high - low))
+        for top in range(0, len(image), _ROWS):
+            part = out[top : top + _ROWS]
+            np.subtract(image[top : top + _ROWS], offset, out=part)
+            np.multiply(part, scale, out=part)
+            np.clip(part, 0.0, 1.0, out=part)
         if self.policy.kind == "fixed" and not self._plausible:
             self._check_plausible(image, out)
         return out

