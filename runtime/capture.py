@@ -41,6 +41,8 @@ class Capture:
         done: Whether the source has ended, or failed for good.
         on_frame: Called in the thread with every frame before it is delivered, for a recorder;
             must not block.  Set before ``start``.
+        change: Called in the thread after that; gives the frame that is delivered in its place.
+            Set before ``start``.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Capture:
         self.error: DifferSegError | None = None
         self.done = False
         self.on_frame: Callable[[Frame], None] | None = None
+        self.change: Callable[[Frame], Frame] | None = None
         self._deliver = deliver
         self._finished = finished
         self._stop = threading.Event()
@@ -162,6 +165,8 @@ class Capture:
             frame = self._note(frame)
             if self.on_frame is not None:
                 self.on_frame(frame)
+            if self.change is not None:
+                frame = self.change(frame)
             self._deliver(frame)
         return False
 

@@ -148,9 +148,12 @@ class Pipeline:
         self._first_s: float | None = None
         self._last: FrameResult | None = None
         self._status_due_s = 0.0
+        view = ThermalView(registration, corrector, self.times, note)
+        if feed.thermal is not None:
+            feed.thermal.change = view.corrected
         self._processor = FrameProcessor(
             segmenter,
-            ThermalView(registration, corrector, self.times, note),
+            view,
             hold=on_thermal_loss == "hold",
             live=feed.rgb.source.live,
             paint=window is not None or any(sink.wants_picture for sink in self._sinks),

@@ -8,6 +8,7 @@ not smoothed: the history begins anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -170,6 +171,7 @@ def class_counts(mask: npt.NDArray[np.uint8], classes: int) -> npt.NDArray[np.in
     if classes > _FEW_CLASSES:
         counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel()
         return counts[:classes].astype(np.int64)
-    # A comparison is 16 times as fast as OpenCV's histogram.
-    found = [cv2.countNonZero(cv2.compare(mask, k, cv2.CMP_EQ)) for k in range(classes)]
+    # A comparison is 16 times as fast as OpenCV's histogram; its type stubs do not know numbers.
+    numbers: Sequence[Any] = range(classes)
+    found = [cv2.countNonZero(cv2.compare(mask, k, cv2.CMP_EQ)) for k in numbers]
     return np.array(found, np.int64)

@@ -174,6 +174,7 @@ class ZoneMonitor:
         Ten times as fast as the histogram for four zones and one class.
         """
         counts = np.zeros((len(self._zones), self._bins), np.int64)
+        number: Any  # OpenCV takes a number beside an image; its type stubs do not know
         for number in self._numbers:
             cv2.compare(mask, number, cv2.CMP_EQ, self._equal)
             for k, (window, member) in enumerate(self._members):

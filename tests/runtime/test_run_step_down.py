@@ -54,5 +54,5 @@ def test_without_a_deadline_it_is_said_that_heat_alone_decides(tiny_model, small
 
 
 def test_a_model_of_other_classes_is_refused_before_the_cameras(tiny_model, classes_model):
-    with pytest.raises(InputError, match="--step-down .*its classes are"):
+    with pytest.raises(InputError, match=r"--step-down .*its classes are"):
         run_camera(tiny_model, "/dev/none", "/dev/none", headless=True, step_down=classes_model)

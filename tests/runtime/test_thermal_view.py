@@ -25,16 +25,17 @@ def test_a_frame_that_serves_several_pairs_is_worked_on_once():
     times, stage_ms = StageTimes(), {}
     registration = Registration.identity((32, 24), (64, 48))
     view = ThermalView(registration, ThermalCorrector(TENTHS), times, print)
-    thermal = thermal_frame(2980)
+    thermal = view.corrected(thermal_frame(2980))
+    assert (thermal.image == 29800).all()
     first = view.of(pair(thermal), stage_ms)
     assert first.shape == (48, 64)
     assert (first == 29800).all()
-    assert set(stage_ms) == {"correct", "register"}
+    assert set(stage_ms) == {"register"}
     again_ms = {}
     assert view.of(pair(thermal), again_ms) is first
     assert again_ms == {}
-    assert times.summary()["register"].count == 1
-    other = view.of(pair(thermal_frame(2981, 1)), {})
+    assert times.summary()["register"].count == times.summary()["correct"].count == 1
+    other = view.of(pair(view.corrected(thermal_frame(2981, 1))), {})
     assert (other == 29810).all()
     assert (first == 29800).all()  # it is still held, so its memory was left alone
 
@@ -56,11 +57,11 @@ def test_a_warning_of_the_corrector_is_told_once():
     notes, corrector = [], ThermalCorrector()
     view = ThermalView(None, corrector, StageTimes(), notes.append)
     for index in range(3):
-        view.of(pair(thermal_frame(29800, index)), {})
+        view.corrected(thermal_frame(29800, index))
     assert notes == []
     for index in range(3, 6):
         corrector.dead.warning = "thermal: too many dead pixels"
-        view.of(pair(thermal_frame(29800, index)), {})
+        view.corrected(thermal_frame(29800, index))
     assert notes == ["thermal: too many dead pixels"]
 
 
@@ -68,4 +69,4 @@ def test_a_warning_of_the_corrector_is_told_once():
 def test_other_units_stay(unit):
     options = CorrectionOptions(unit=unit, dead_pixels=False, jump_smoothing_s=0)
     view = ThermalView(None, ThermalCorrector(options), StageTimes(), print)
-    assert (view.of(pair(thermal_frame(2980)), {}) == 2980).all()
+    assert (view.of(pair(view.corrected(thermal_frame(2980))), {}) == 2980).all()
