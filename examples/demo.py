@@ -98,7 +98,8 @@ def summary(model: Path, report: Path, overall: dict[str, Any], camera: dict[str
          f"{overall['flipped_pixels']} flipped pixels"),
         ("for the Jetson", model, f"accepted by {' and '.join(TARGETS)}; copy it as it is"),
     ]  # fmt: skip
-    lines = [f"  {name:<15}{path!s:<28}{what}" for name, path, what in rows]
+    width = 2 + max(len(str(path)) for _, path, _ in rows)
+    lines = [f"  {name:<15}{path!s:<{width}}{what}" for name, path, what in rows]
     lines.append(
         f"  on this CPU    {infer['p50']:.0f} ms a frame in the network, "
         f"cameras paired within {skew['p50']:.1f} ms"
