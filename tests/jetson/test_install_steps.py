@@ -155,6 +155,8 @@ def started(place, *arguments):
     return subprocess.Popen(
         place.arguments(*map(str, arguments)), env=place.environment(), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, start_new_session=True,
+        # What a shell starts in the background ignores SIGINT, and so would bash.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
