@@ -13,9 +13,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from differseg.bench.layer_costs import Layer, Precision
 from differseg.errors import InputError
+
+if TYPE_CHECKING:
+    from differseg.bench.layer_costs import Layer, Precision
 
 
 @dataclass(frozen=True)
