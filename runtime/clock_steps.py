@@ -11,6 +11,9 @@ from __future__ import annotations
 CLOCK_STEP_S = 0.5
 """A jump of the stamps by more than this may be a step of the clock."""
 
+HOST_CLOCK_S = 5.0
+"""Stamps that are at most this old when they arrive are taken for this machine's own clock."""
+
 SAME_CLOCK_S = 0.05
 """Two clocks that were measured to have stepped alike are as they were, to this much."""
 
@@ -82,10 +85,16 @@ class SteppingClock:
         self._lower(lateness_s, arrival_s)
         return stepped
 
+    @property
+    def _is_host_clock(self) -> bool:
+        return abs(self.shift_s) < CLOCK_STEP_S and 0 <= self._floor_s <= HOST_CLOCK_S
+
     def _measure(self, lateness_s: float, arrival_s: float, *, backwards: bool) -> bool:
         """Say whether a jump is a step, by the lateness; a stall makes no frame come early."""
         if not backwards and lateness_s > self._floor_s - CLOCK_STEP_S:
             return False
+        if self._is_host_clock and not backwards and lateness_s >= 0:
+            return False  # a machine that was slow and is quick again; a step leads to the future
         self._home_s = self._floor_s + self.shift_s
         self._settles_until_s = arrival_s + _SETTLE_S
         self._floor_at_s = None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from differseg.runtime.clock_offset import ClockOffset
+from differseg.runtime.clock_steps import SteppingClock
 from differseg.runtime.pairing import Pairer
 from differseg.runtime.sources import Frame
 
@@ -231,3 +232,16 @@ def test_a_recording_whose_clock_stepped_back_has_no_pairs_until_it_is_forward_a
     assert not [skew for skew in skews_ms if abs(skew[1]) > TOLERANCE_MS]
     assert sum(t < 3.9 for t, _ in skews_ms) > 90
     assert sum(t > 9.5 for t, _ in skews_ms) > 60
+
+
+def test_a_slow_machine_that_becomes_quick_is_no_step():
+    """Frames that came 2 s late come in time after a gap: only their wait is gone."""
+    clock, stamp_s = SteppingClock(), 100.0
+    for k in range(40):
+        stamp_s += 3.0 if k == 15 else 0.1
+        late_s = 2.0 if k < 15 else 0.02
+        assert not clock.add(stamp_s, stamp_s + late_s, 0.1)
+    assert clock.shift_s == 0
+    # A stamp of the future is a step.
+    assert clock.add(stamp_s + 1.1, stamp_s + 0.12, 0.1)
+    assert clock.shift_s == pytest.approx(1.0, abs=0.05)
