@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ yaml = pytest.importorskip("yaml")
 
 DOCKER = REPOSITORY / "jetson" / "docker"
 FILES = sorted(DOCKER.glob("*.Dockerfile"))
-HADOLINT = os.environ.get("HADOLINT") or shutil.which("hadolint")
+PLACES = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+HADOLINT = shutil.which("hadolint", path=PLACES)
 
 
 def stages(path):
