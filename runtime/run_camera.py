@@ -162,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(RunOptions, argv, "differseg run")
     from differseg.runtime.console import RunConsole, stop_on_signals
     from differseg.runtime.run_listener import ConsoleListener, LogListener
+    from differseg.runtime.run_setup import keep_token
     from differseg.runtime.service.notify import Notifier
 
     if options.log is not None:
@@ -170,13 +171,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         log_to_stderr(options.log)
     else:
         logging.basicConfig(format="warning: %(message)s", level=logging.ERROR)
+    keep_token(options)
     notifier = Notifier.from_environment()
     if options.supervise:
-        from differseg.runtime.run_setup import keep_token
         from differseg.runtime.service.restarts import Supervisor, child_command
 
         arguments = sys.argv[1:] if argv is None else argv
-        keep_token(options)
         return Supervisor(child_command(arguments), notifier=notifier).run()
     stop = threading.Event()
     try:

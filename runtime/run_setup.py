@@ -206,13 +206,24 @@ def corrector_of(options: RunOptions) -> ThermalCorrector | None:
 
 
 def keep_token(options: RunOptions) -> None:
-    """Make the web page's secret now, so that a run that is started again has the same."""
-    if options.preview is not None and TOKEN_VARIABLE not in os.environ:
-        from differseg.runtime.preview.access import new_token
-        from differseg.runtime.preview.address import parse_address
+    """Make the web page's secret now, so that a run that is started again has the same.
 
-        if not parse_address(options.preview).is_loopback:
-            os.environ[TOKEN_VARIABLE] = new_token()
+    Raises:
+        InputError: A log shows no secret, so nobody would learn the one that is made.
+    """
+    if options.preview is None or TOKEN_VARIABLE in os.environ:
+        return
+    from differseg.runtime.preview.access import new_token
+    from differseg.runtime.preview.address import parse_address
+
+    if parse_address(options.preview).is_loopback:
+        return
+    if options.log is not None:
+        raise InputError(
+            f"--preview {options.preview}: others can reach it, and with --log nobody would see "
+            f"the token that is made; put one of 16 characters or more into {TOKEN_VARIABLE}"
+        )
+    os.environ[TOKEN_VARIABLE] = new_token()
 
 
 def open_page(

@@ -13,7 +13,10 @@ import urllib.request
 import pytest
 
 from differseg.errors import InputError
-from differseg.runtime.run_camera import run_camera
+from differseg.options import parse, run_main
+from differseg.runtime.run_camera import main, run_camera
+from differseg.runtime.run_options import RunOptions
+from differseg.runtime.run_setup import keep_token
 
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
@@ -102,3 +105,24 @@ def test_a_wrong_address_is_one_line(tiny_model, address):
     text = "synthetic:size=96x64"
     with pytest.raises(InputError, match="--preview: expected"):
         run_camera(tiny_model, text, text, headless=True, preview=address, frames=1)
+
+
+OPEN = ("--model", "m.onnx", "--rgb", "0", "--preview", "0.0.0.0:0")
+
+
+def test_a_token_is_made_before_the_first_start(monkeypatch):
+    monkeypatch.setenv("DIFFERSEG_PREVIEW_TOKEN", "")
+    for words, made in ((OPEN, True), ((*OPEN[:-1], ":0"), False)):
+        monkeypatch.delenv("DIFFERSEG_PREVIEW_TOKEN")
+        keep_token(parse(RunOptions, words, "differseg run"))
+        token = os.environ.get("DIFFERSEG_PREVIEW_TOKEN", "")
+        assert (len(token) >= 16) == made
+        monkeypatch.setenv("DIFFERSEG_PREVIEW_TOKEN", token)
+
+
+def test_a_log_needs_a_token_that_somebody_knows(monkeypatch, capsys):
+    monkeypatch.delenv("DIFFERSEG_PREVIEW_TOKEN", raising=False)
+    assert run_main(main, [*OPEN, "--log", "json"]) == 2
+    assert (
+        "put one of 16 characters or more into DIFFERSEG_PREVIEW_TOKEN" in capsys.readouterr().err
+    )
