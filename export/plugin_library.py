@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from differseg.errors import InputError, MissingComponentError
+from differseg.export.plugin_toolchain import find_toolchain
 from differseg.options import option, parse, run_main
 
 SOURCES = Path(__file__).parent / "plugins"
@@ -54,6 +55,11 @@ class PluginLibraryOptions:
     knows of 75, 80, 86, 87, 89, 90, 100, 110 and 120."""
     kernels_only: bool = False
     """Build the plain C functions without TensorRT."""
+    machine: str | None = option(None, metavar="NAME")
+    """Build for another processor, such as aarch64 for a Jetson from an x86-64 workstation; its
+    cross compiler must be installed."""
+    cuda_runtime: Path | None = option(None, metavar="DIR")
+    """With --machine: folder with that processor's libcudart_static.a; by default the toolkit's."""
 
 
 @dataclass(frozen=True)
@@ -88,19 +94,20 @@ def find_nvcc() -> str:
     return nvcc
 
 
-def find_headers(root: Path | str | None = None) -> Headers:
+def find_headers(root: Path | str | None = None, machine: str | None = None) -> Headers:
     """Find TensorRT's headers.
 
     Args:
         root: TensorRT's folder, with ``include``; by default the environment's ``TENSORRT_ROOT``,
             else the system's packages.
+        machine: Processor whose packages are looked for; None for this machine's.
 
     Raises:
         MissingComponentError: There are none, or they are of a version without ``IPluginV3``.
     """
     named = root or os.environ.get("TENSORRT_ROOT") or None
     include = Path(named or "/usr", "include")
-    for folder in (include, include / f"{platform.machine()}-linux-gnu"):
+    for folder in (include, include / f"{machine or platform.machine()}-linux-gnu"):
         if (folder / "NvInferRuntime.h").is_file() and (folder / "NvInferVersion.h").is_file():
             text = (folder / "NvInferVersion.h").read_text(encoding="utf-8", errors="replace")
             found = {name: int(number) for name, number in _VERSION.findall(text)}
@@ -147,6 +154,8 @@ def build_library(
     tensorrt_root: Path | str | None = None,
     architectures: Sequence[str] = (),
     kernels_only: bool = False,
+    machine: str | None = None,
+    cuda_runtime: Path | None = None,
     say: Say = print,
 ) -> Path:
     """Compile the sources and link the library.
@@ -156,13 +165,15 @@ def build_library(
         tensorrt_root: As of :func:`find_headers`.
         architectures: As of :func:`choose_architectures`.
         kernels_only: Leave out the plugins, and with them the need for TensorRT's headers.
+        machine: As of :func:`differseg.export.plugin_toolchain.find_toolchain`.
+        cuda_runtime: Likewise.
         say: Takes a line about each step, and the compilers' warnings.
 
     Returns:
         ``output`` as a path.
 
     Raises:
-        InputError: An unknown GPU, or the file cannot be written.
+        InputError: An unknown GPU or processor, or the file cannot be written.
         MissingComponentError: A compiler or the headers are missing, or the compiler fails.
     """
     output = Path(output)
@@ -170,10 +181,11 @@ def build_library(
         raise InputError(f"{output}: is a folder; name the file to write, such as {output}/lib.so")
     nvcc = find_nvcc()
     gpus = choose_architectures(nvcc, architectures)
-    say(f"nvcc: {nvcc}; GPUs: {' '.join(gpus)}")
+    toolchain = find_toolchain(nvcc, machine, cuda_runtime)
+    say(f"nvcc: {nvcc}; {toolchain.machine}; GPUs: {' '.join(gpus)}")
     include: tuple[str, ...] = ()
     if not kernels_only:
-        headers = find_headers(tensorrt_root)
+        headers = find_headers(tensorrt_root, toolchain.machine)
         say(f"TensorRT's headers: {headers.folder} ({headers.version[0]}.{headers.version[1]})")
         include = ("-isystem", str(headers.folder))
     kernels, plugins = (sorted(SOURCES.glob(pattern)) for pattern in ("*.cu", "*.cpp"))
@@ -184,13 +196,13 @@ def build_library(
         )
     sources = kernels if kernels_only else kernels + plugins
     with _folder_beside(output) as folder:
-        flags = (*_FLAGS, *_generate(gpus), *include)
+        flags = (*_FLAGS, *toolchain.compiling, *_generate(gpus), *include)
         compiling = functools.partial(_compile, nvcc, flags, Path(folder), say)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(compiling, sources))
         exports = SOURCES / ("kernels.map" if kernels_only else "plugins.map")
         part = Path(folder, output.name)
-        _link(nvcc, objects, exports, part)
+        _link([nvcc, *toolchain.linking], objects, exports, part)
         part.replace(output)  # a process that runs the former file keeps it
     say(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
     return output
@@ -223,10 +235,10 @@ def _compile(nvcc: str, flags: Sequence[str], folder: Path, say: Say, source: Pa
     return result
 
 
-def _link(nvcc: str, objects: Sequence[Path], exports: Path, output: Path) -> None:
+def _link(nvcc: Sequence[str], objects: Sequence[Path], exports: Path, output: Path) -> None:
     """Link with the static CUDA runtime, whose symbols stay inside."""
     linker = f"--version-script={exports},--exclude-libs,ALL,--no-undefined"
-    command = [nvcc, "-shared", "-cudart", "static", "-Xlinker", linker, *map(str, objects)]
+    command = [*nvcc, "-shared", "-cudart", "static", "-Xlinker", linker, *map(str, objects)]
     _output([*command, "-o", str(output)])
 
 
@@ -265,6 +277,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         tensorrt_root=options.tensorrt_root,
         architectures=options.arch,
         kernels_only=options.kernels_only,
+        machine=options.machine,
+        cuda_runtime=options.cuda_runtime,
     )
     return 0
 

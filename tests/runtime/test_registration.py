@@ -51,6 +51,15 @@ def test_warp_agrees_with_a_literal_loop(dtype: type) -> None:
     assert np.abs(warped - expected).max() <= 2 * steepest / 32 + 1
 
 
+def test_a_warm_scene_is_warped_as_a_cold_one() -> None:
+    """Sums of 15-bit counts with 10-bit weights do not fit float32."""
+    image = np.random.default_rng(0).integers(0, 12000, (240, 320)).astype(np.uint16)
+    registration = Registration(TILTED, (320, 240), (640, 480))
+    for even in (20000, 53534):
+        warmer = registration.warp(image + np.uint16(even))
+        assert np.array_equal(warmer, registration.warp(image) + np.uint16(even))
+
+
 def test_the_matrix_maps_moving_to_fixed_pixel_centres() -> None:
     image = np.zeros((20, 30), np.uint16)
     image[5, 10] = 40000
