@@ -1,5 +1,7 @@
 # JetPack 6.1 and 6.2 on Orin (L4T 36.4, TensorRT 10.3, Python 3.10).  From the repository's root:
 #   docker build -f jetson/docker/jetpack6.Dockerfile -t differseg:jetpack6 .
+# JetPack 6.0 (L4T 36.3, TensorRT 8.6):
+#   --build-arg BASE=nvcr.io/nvidia/l4t-tensorrt:r8.6.2-devel
 # TensorRT's libraries load on the board alone, with --runtime nvidia: the build does not try them.
 ARG BASE=nvcr.io/nvidia/l4t-tensorrt:r10.3.0-devel
 
