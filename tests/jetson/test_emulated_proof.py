@@ -12,6 +12,7 @@ from boards import REPOSITORY
 
 EMULATED = REPOSITORY / "jetson" / "emulated"
 PROVE = EMULATED / "prove.sh"
+IMPORTS = EMULATED / "imports.sh"
 
 
 def compare(*arguments):
@@ -147,6 +148,37 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     assert theirs.exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 2, "give the folder of prove.sh --keep"),
+        (["none"], 2, "none: there is no root file system of prove.sh; run"),
+        (["kept", "3.11"], 2, "version 3.11: expected 3.1"),
+        (["kept"], 3, "not installed: qemu-aarch64-static; install with: sudo apt install"),
+    ],
+)
+def test_what_the_imports_need(tmp_path, arguments, status, said):
+    """Of the pythons of boards under emulation."""
+    for name in ("kept/root/.complete", "kept/job/model.onnx"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "bin").mkdir()
+    tools = ["aarch64-linux-gnu-gcc", "make", "curl", "xz", "proot", "qemu-aarch64-static"]
+    for tool in tools[: 5 if status == 3 else 6]:
+        (tmp_path / "bin" / tool).symlink_to("/bin/true")
+    for tool in ("dirname", "cat", "mkdir", "cp"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    run = subprocess.run(
+        [shutil.which("bash"), IMPORTS, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)},
+    )
+    assert run.returncode == status, run.stderr
+    assert f"problem: {said}" in run.stderr
+
+
 def test_it_says_what_it_does():
     run = prove("--help")
     assert run.returncode == 0
@@ -154,8 +186,9 @@ def test_it_says_what_it_does():
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
-def test_shellcheck_has_nothing_to_say_of_the_proof():
+@pytest.mark.parametrize("script", [PROVE, IMPORTS], ids=lambda path: path.stem)
+def test_shellcheck_has_nothing_to_say_of_the_proof(script):
     run = subprocess.run(
-        ["shellcheck", "--external-sources", PROVE], capture_output=True, text=True
+        ["shellcheck", "--external-sources", script], capture_output=True, text=True
     )
     assert (run.returncode, run.stdout) == (0, "")

@@ -27,7 +27,12 @@ from differseg.runtime.engine_file import read_sidecar
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.early]
 
 HAS_TENSORRT = importlib.util.find_spec("tensorrt") is not None
-EDGE = [info.name for info in list_models() if info.name.endswith("-edge")]
+IN_EVERY_RUN = ("differseg-edge", "fsanet-edge", "rgbt-fusion-edge")
+EDGE = [
+    pytest.param(info.name, marks=() if info.name in IN_EVERY_RUN else pytest.mark.slow)
+    for info in list_models()
+    if info.name.endswith("-edge")
+]
 SIZE_HW = (96, 128)
 """The least that every network takes twice over: the graphs are those of full size."""
 LIMITS = {
