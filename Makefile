@@ -7,6 +7,7 @@
 #
 # PYTHON     interpreter for the environment (3.10 to 3.12)
 # TORCH      what to install as torch; on a machine without a GPU the CPU build is much smaller
+# SOD_METRICS  what to install without its dependencies: tests compare with it
 # NVCC       what to install where there is no nvcc; the tests compile the CUDA sources
 # PIP_ARGS   passed to every pip install, for example --extra-index-url and an index of CPU builds
 
@@ -15,6 +16,9 @@ TORCH    ?= torch==2.13.0
 PIP_ARGS ?=
 # The CUDA compiler, for machines that have none of their own
 NVCC     ?= nvidia-cuda-nvcc nvidia-cuda-runtime nvidia-cuda-cccl
+# The figures of salient objects that ours are held against; without its dependencies, because it
+# holds numpy and OpenCV back
+SOD_METRICS ?= pysodmetrics==1.6.2
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -40,6 +44,7 @@ $(VENV)/.demo: pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	$(PIP) "$(TORCH)" -e ".[dev]"
+	($(PIP) scikit-learn && $(PIP) --no-deps $(SOD_METRICS)) || echo "no PySODMetrics: our figures are not held against it"
 	command -v nvcc > /dev/null || $(PIP) $(NVCC) || echo "no nvcc: the CUDA sources are not compiled"
 	@touch $@
 

@@ -84,8 +84,9 @@ class ClassMetrics:
         """Return the figures over all images so far.
 
         Returns:
-            ``mean_iou`` (over the classes present), ``pixel_accuracy``, ``class_iou`` (class name
-            to IoU, None where the class is absent) and ``images``.
+            ``mean_iou`` (over the classes present), ``pixel_accuracy``, ``mean_accuracy`` (mean
+            over the labels' classes of the share of their pixels that is found), ``class_iou``
+            (class name to IoU, None where the class is absent) and ``images``.
 
         Raises:
             InputError: No image was added.
@@ -96,6 +97,7 @@ class ClassMetrics:
         return {
             "mean_iou": _mean_iou(self._confusion),
             "pixel_accuracy": _accuracy(self._confusion),
+            "mean_accuracy": _mean_accuracy(self._confusion),
             "class_iou": {
                 name: None if np.isnan(iou) else float(iou)
                 for name, iou in zip(self.names, ious, strict=True)
@@ -122,6 +124,12 @@ def _mean_iou(confusion: npt.NDArray[np.int64]) -> float:
 def _accuracy(confusion: npt.NDArray[np.int64]) -> float:
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else 1.0
+
+
+def _mean_accuracy(confusion: npt.NDArray[np.int64]) -> float:
+    wanted = confusion.sum(axis=1)
+    present = wanted > 0
+    return float((np.diag(confusion)[present] / wanted[present]).mean()) if present.any() else 1.0
 
 
 def class_boundary_f(

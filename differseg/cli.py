@@ -13,8 +13,10 @@ from differseg.options import run_main
 
 VERBS: dict[str, tuple[str, str]] = {
     "models": ("differseg.models.listing", "list the networks with inputs, parameters and GMACs"),
+    "datasets": ("differseg.data.datasets.command", "list the data sets that are read as released"),
     "train": ("differseg.train", "train a network on a folder or on synthetic scenes"),
     "evaluate": ("differseg.evaluate", "score a checkpoint or an ONNX file on labelled data"),
+    "robustness": ("differseg.robustness.command", "judge networks on images that get worse"),
     "convert": ("differseg.convert", "turn a checkpoint of a network's authors into one of ours"),
     "export": ("differseg.export.to_onnx", "write a self-describing ONNX file and check it"),
     "audit": ("differseg.calibration.audit", "say whether images are fit to calibrate INT8 on"),

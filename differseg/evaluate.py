@@ -7,9 +7,10 @@ the label, as the runtime resizes it to the frame, and judged at the label's siz
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import math
+import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,31 +20,38 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from differseg.averaged_predictor import averaged
 from differseg.class_metrics import ClassScores
+from differseg.data.datasets.judging import open_judged
 from differseg.data.folder import FolderDataset
-from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.errors import InputError
-from differseg.metrics import BOUNDARY_TOLERANCE_PX, ImageScores
+from differseg.evaluation_report import render
+from differseg.metrics import BOUNDARY_TOLERANCE_PX, MEASURES, ImageScores
 from differseg.options import option, parse
 from differseg.pictures import write_picture
 from differseg.predictors import Predictor, open_predictor
 from differseg.provenance import seen_in_training
 from differseg.scoring import Row, Scorer, open_scorer
+from differseg.training.environment import describe_environment
 from differseg.training.samples import JUDGED_SEED, SYNTHETIC, Samples, refuse_classes
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Score a checkpoint or an ONNX file on labelled data."""
+    """Score a checkpoint, an ONNX file or an engine on labelled data."""
 
     file: Path | None = option(None, positional=True, metavar="FILE")
-    """Checkpoint (.safetensors, .pt, .pth), .onnx file, or a network's name for its shipped
-    weights."""
+    """Checkpoint (.safetensors, .pt, .pth), .onnx file, engine, or a network's name for its
+    shipped weights."""
     model: str | None = None
     """Name of the network, where the file does not say it (.pt, .pth)."""
     data: str = option(SYNTHETIC, metavar="DIR")
-    """Folder with rgb/, thermal/ or depth/, and labels/; or the word synthetic."""
+    """Folder with rgb/, thermal/ or depth/, and labels/; NAME:DIR of a published data set, see
+    'differseg datasets'; or the word synthetic."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); the one that figures are reported on when not
+    given."""
     synthetic_count: int = 64
     """Synthetic samples to judge on."""
     label_rule: str = "auto"
@@ -59,10 +67,20 @@ class EvaluateOptions:
     """Where a checkpoint runs: auto, cpu, cuda or cuda:N."""
     tolerance_px: float = BOUNDARY_TOLERANCE_PX
     """Tolerance of the boundary F-measure in pixels of the label, for two classes."""
+    scale: tuple[float, ...] = option((), metavar="S")
+    """Average over this factor of a checkpoint's size (may be repeated), such as 0.75, 1, 1.25."""
+    flip: bool = False
+    """Average over the mirrored images, too."""
+    normalize: bool = False
+    """Stretch every prediction to 0..1 first, as papers on salient objects do; two classes."""
+    hce: bool = False
+    """Also count the corrections that a mask needs (HCE of DIS5K), which is slow; two classes."""
+    engine_key: Path | None = option(None, metavar="FILE")
+    """Key that an engine must be signed with."""
     out: Path | None = option(None, metavar="DIR")
-    """Write metrics.json, images.csv and worst.jpg here."""
+    """Write report.html, metrics.json, images.csv and worst.jpg here."""
     worst: int = 8
-    """Images with the lowest IoU (mean IoU of several classes) that worst.jpg shows."""
+    """Images with the lowest IoU (mean IoU of several classes) that are shown."""
     json: bool = False
     """Print the result as one JSON document, last."""
 
@@ -78,19 +96,14 @@ def _open_samples(options: EvaluateOptions, predictor: Predictor) -> tuple[Sampl
             )
         refuse_classes(predictor.name, predictor.classes)
         return SyntheticDataset(options.synthetic_count, JUDGED_SEED, predictor.own_size_hw), None
-    everything = FolderDataset(
+    everything, samples, name = open_judged(
         options.data,
+        options.split,
         predictor.modalities,
         label_rule=options.label_rule,
+        holdout=options.holdout,
         classes=predictor.classes,
     )
-    if everything.rule is None:
-        raise InputError(f"--data {options.data}: there is no labels/ folder to judge against")
-    samples, name = everything, everything.root.resolve().name
-    if options.holdout:
-        held_out = split_by_sequence(everything.stems, options.holdout).held_out
-        samples = everything.select(held_out)
-    samples.require_known_pixels()
     record = predictor.training
     if record is None:
         return samples, None
@@ -100,6 +113,12 @@ def _open_samples(options: EvaluateOptions, predictor: Predictor) -> tuple[Sampl
 def _check_classes(options: EvaluateOptions, predictor: Predictor) -> None:
     """Refuse options of two classes for a model with more."""
     count = len(predictor.classes)
+    for flag, given in (("--normalize", options.normalize), ("--hce", options.hce)):
+        if count > 2 and given:
+            raise InputError(
+                f"{flag}: {predictor.name} has {count} classes, and this is of figures of two; "
+                f"leave {flag} away"
+            )
     if count > 2 and options.threshold is not None:
         raise InputError(
             f"--threshold {options.threshold}: {predictor.name} has {count} classes and takes the "
@@ -182,42 +201,77 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
         raise InputError(
             f"--tolerance-px {options.tolerance_px}: expected a finite number of pixels, 0 or more"
         )
-    predictor = open_predictor(options.file, options.model, options.size, options.device)
+    predictor = open_predictor(
+        options.file, options.model, options.size, options.device, options.engine_key
+    )
     _check_classes(options, predictor)
+    predictor = averaged(predictor, options.scale, options.flip)
     samples, seen = _open_samples(options, predictor)
     warnings = [line for line in (_other_size(predictor), seen) if line]
     for line in warnings:
         console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     threshold = options.threshold or predictor.threshold
-    scorer = open_scorer(predictor.classes, threshold, options.tolerance_px)
-    worst, images = _Worst(options.worst), []
+    scorer = open_scorer(
+        predictor.classes,
+        threshold,
+        options.tolerance_px,
+        measures=(*MEASURES, "hce") if options.hce else MEASURES,
+        normalize="minmax" if options.normalize else None,
+    )
+    worst, images, times_s = _Worst(options.worst), [], []
     for index in track(
         range(len(samples)), "evaluate", console=console, disable=not console.is_terminal
     ):
         sample = samples[index]
-        scored = scorer.score(predictor.probability(sample), sample["mask"])
+        start_s = time.perf_counter()
+        probability = predictor.probability(sample)
+        times_s.append(time.perf_counter() - start_s)
+        scored = scorer.score(probability, sample["mask"])
         images.append((sample["stem"], scored.scores))
         if worst.wants(scored.headline):
             row = scorer.row(scored, sample["stem"], predictor.pictures(sample))
             worst.add(scored.headline, row)
     binary = len(predictor.classes) == 2
+    environment = describe_environment()
     summary = {
         "model": predictor.name,
         "file": str(options.file or options.model),
         "data": options.data,
+        "split": getattr(samples, "split", None),
         "label_rule": samples.rule.name if isinstance(samples, FolderDataset) and samples.rule
         else None,
         "size": list(predictor.size_hw),
+        "sizes": [list(size) for size in getattr(predictor, "sizes_hw", [predictor.size_hw])],
+        "flip": options.flip,
+        "normalize": options.normalize,
         "threshold": threshold if binary else None,
         "tolerance_px": options.tolerance_px if binary else None,
         "warnings": warnings,
         "metrics": scorer.compute(),
+        "speed": _speed(times_s, predictor),
+        "versions": environment["versions"],
+        "processor": environment["processor"],
     }  # fmt: skip
     return Evaluation(summary, images, worst.rows(), scorer)
 
 
+def _speed(times_s: Sequence[float], predictor: Predictor) -> dict[str, Any]:
+    """Return how long an image takes; the first one, which warms up, counts only where it is all.
+
+    Everything from the image as read to the probability counts: preparing, copying, the network,
+    all sizes and mirror images.
+    """
+    median_s = statistics.median(times_s[1:] or times_s)
+    return {
+        "median_ms": round(1e3 * median_s, 3),
+        "images_per_s": round(1 / median_s, 3),
+        "device": predictor.runs_on,
+        "what": "image to probability, one image at a time, median",
+    }
+
+
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """Write ``metrics.json``, ``images.csv`` and ``worst.jpg``.
+    """Write ``report.html``, ``metrics.json``, ``images.csv`` and ``worst.jpg``.
 
     Raises:
         InputError: The folder cannot be written.
@@ -226,11 +280,13 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(evaluation.summary, indent=2) + "\n"
         (folder / "metrics.json").write_text(text, encoding="utf-8")
+        (folder / "report.html").write_text(render(evaluation), encoding="utf-8")
         with (folder / "images.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["stem", *evaluation.scorer.columns])
             for stem, scores in evaluation.images:
-                writer.writerow([stem, *(f"{v:.6f}" for v in dataclasses.astuple(scores))])
+                figures = (getattr(scores, name) for name in evaluation.scorer.columns)
+                writer.writerow([stem, *(f"{figure:.6f}" for figure in figures)])
     except OSError as error:
         raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from None
     if evaluation.worst:
@@ -251,6 +307,12 @@ def _print(evaluation: Evaluation, console: Console) -> None:
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     console.print(table)
+    speed = summary["speed"]
+    console.print(
+        f"{speed['median_ms']:.1f} ms an image ({speed['what']}; {speed['device']})",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

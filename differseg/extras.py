@@ -14,6 +14,7 @@ EXTRAS = {
     "torch": "export", "onnx": "export", "onnx_ir": "export", "onnxscript": "export",
     "google": "export", "pywt": "export", "safetensors": "export", "cv2": "runtime",
     "onnxruntime": "runtime", "timm": "timm", "torchvision": "timm", "polygraphy": "layers",
+    "accelerate": "train", "tensorboard": "train", "tomli": "train", "skimage": "train",
     "starlette": "web", "uvicorn": "web", "websockets": "web", "prometheus_client": "web",
 }  # fmt: skip
 """Imported name -> extra of differseg that installs it."""

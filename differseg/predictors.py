@@ -1,7 +1,7 @@
 """One model, ready to judge images, whatever kind of file it came from.
 
-A checkpoint runs through the deployment module that export traces, an ONNX file through the
-runtime's segmenter: each is fed by the code that feeds it on the device.
+A checkpoint runs through the deployment module that export traces, an ONNX file or an engine
+through the runtime's segmenter: each is fed by the code that feeds it on the device.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from differseg.models.base import SegmentationModel
 from differseg.models.deployment import DeploymentModule
 from differseg.models.inputs import input_specs
 from differseg.provenance import TrainingRecord
+from differseg.runtime.engine_file import is_engine
 from differseg.runtime.preprocess import InputPreparer, map_depth
 from differseg.runtime.segmenter import Segmenter
 from differseg.runtime.thermal import ThermalMapper
@@ -42,6 +43,7 @@ class Predictor(Protocol):
         classes: What its output tells apart.
         threshold: Probability from which a pixel is foreground, of two classes.
         training: What the file says of its training; None where it says nothing.
+        runs_on: Engine and device, for people.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Predictor(Protocol):
     classes: tuple[ClassSpec, ...]
     threshold: float
     training: TrainingRecord | None
+    runs_on: str
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
         """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
@@ -88,10 +91,20 @@ class TorchPredictor:
             )
         self.name, self.size_hw, self.threshold = spec.name, size_hw, spec.threshold
         self.own_size_hw, self.training, self.classes = spec.size_hw, training, spec.classes
+        self.multiple, self.runs_on = spec.multiple, f"PyTorch {torch.__version__} on {device}"
+        self._model = model
         self._module, self._device = DeploymentModule(model).to(device), device
         self._preparers = {s.modality: InputPreparer(s) for s in input_specs(spec, size_hw, policy)}
         self.modalities: tuple[str, ...] = tuple(self._preparers)
         self._policy = policy
+
+    def at(self, size_hw: tuple[int, int]) -> TorchPredictor:
+        """Return the same network with the same weights at another size.
+
+        Raises:
+            InputError: A size that the network cannot take.
+        """
+        return TorchPredictor(self._model, size_hw, self._policy, self._device, self.training)
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
         """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
@@ -108,23 +121,26 @@ class TorchPredictor:
         return _pictures(images, self.modalities, self._policy)
 
 
-class OnnxPredictor:
-    """An ONNX file, run by the runtime.
+class DeployedPredictor:
+    """An ONNX file or a TensorRT engine, run by the runtime.
 
     Args:
-        path: File written by ``differseg export``.
+        path: File written by ``differseg export`` or ``differseg build``.
+        engine_key: Key that an engine must be signed with; None asks for none.
 
     Raises:
-        ModelFileError, ManifestError, MissingComponentError: As :class:`Segmenter`.
+        ModelFileError, ManifestError, MissingComponentError, CheckFailedError: As
+            :class:`Segmenter`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._segmenter = Segmenter(path)
+    def __init__(self, path: Path, engine_key: Path | None = None) -> None:
+        self._segmenter = Segmenter(path, engine_key=engine_key)
         manifest = self._segmenter.manifest
         self.name, self.modalities = manifest.model, self._segmenter.modalities
         self.size_hw, self.threshold = manifest.inputs[0].size_hw, manifest.threshold
         self.own_size_hw, self.classes = _own_size_hw(manifest), manifest.classes
-        self.training: TrainingRecord | None = None  # an ONNX file names its data in words only
+        self.runs_on = self._segmenter.backend.name
+        self.training: TrainingRecord | None = None  # such a file names its data in words only
         thermal = manifest.input("thermal")
         self._policy = (thermal and thermal.thermal_policy) or ThermalPolicy()
 
@@ -171,15 +187,17 @@ def open_predictor(
     model: str | None = None,
     size_hw: tuple[int, int] | None = None,
     device: str = "auto",
+    engine_key: Path | None = None,
 ) -> Predictor:
     """Open a model file, or the weights that are shipped for a network.
 
     Args:
-        file: Checkpoint or ONNX file, or the name of a network with shipped weights; None takes
-            the shipped weights of ``model``.
+        file: Checkpoint, ONNX file or engine, or the name of a network with shipped weights; None
+            takes the shipped weights of ``model``.
         model: Name of the network; None takes what the file says.
         size_hw: Height and width for a checkpoint; None takes the network's own.
         device: Where a checkpoint runs: auto, cpu, cuda or cuda:N.
+        engine_key: Key that an engine must be signed with; None asks for none.
 
     Raises:
         InputError: Neither file nor model, no shipped weights, or a size that does not fit.
@@ -191,7 +209,9 @@ def open_predictor(
         file, model = None, str(file)
     if file is None:
         if model is None:
-            raise InputError("evaluate: give a checkpoint or an .onnx file, or --model NAME")
+            raise InputError(
+                "evaluate: give a checkpoint, an .onnx file or an engine, or --model NAME"
+            )
         file = shipped_weights(model)
         if file is None:
             if model not in names:
@@ -199,8 +219,10 @@ def open_predictor(
             raise InputError(
                 f"--model {model}: no weights are shipped for it; give a checkpoint file"
             )
-    if file.suffix == ".onnx":
-        return _open_onnx(file, model, size_hw)
+    if engine_key is not None and not is_engine(file):
+        raise InputError(f"--engine-key {engine_key}: {file} is no engine; leave it away")
+    if file.suffix == ".onnx" or is_engine(file):
+        return _open_deployed(file, model, size_hw, engine_key)
     network = load_named(file, model)
     info = read_info(file)
     policy = (info and info.thermal_policy) or ThermalPolicy()
@@ -210,8 +232,10 @@ def open_predictor(
     )
 
 
-def _open_onnx(file: Path, model: str | None, size_hw: tuple[int, int] | None) -> OnnxPredictor:
-    predictor = OnnxPredictor(file)
+def _open_deployed(
+    file: Path, model: str | None, size_hw: tuple[int, int] | None, engine_key: Path | None
+) -> DeployedPredictor:
+    predictor = DeployedPredictor(file, engine_key)
     if model is not None and model != predictor.name:
         raise InputError(f"--model {model}: {file} holds '{predictor.name}'; leave --model away")
     if size_hw is not None and size_hw != predictor.size_hw:

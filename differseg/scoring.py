@@ -15,7 +15,14 @@ import numpy.typing as npt
 from differseg.class_metrics import ClassMetrics, ClassScores
 from differseg.class_pictures import ClassComparison, class_grid
 from differseg.manifest import ClassSpec
-from differseg.metrics import BOUNDARY_TOLERANCE_PX, ImageScores, SegmentationMetrics
+from differseg.metrics import (
+    BOUNDARY_TOLERANCE_PX,
+    IMAGE_MEASURES,
+    QUICK_MEASURES,
+    ImageScores,
+    Normalize,
+    SegmentationMetrics,
+)
 from differseg.pictures import Comparison, Picture, comparison_grid
 from differseg.runtime.decision import most_probable
 from differseg.runtime.preprocess import resize
@@ -77,14 +84,24 @@ class BinaryScorer:
     Args:
         threshold: Probability from which a pixel is foreground.
         tolerance_px: Tolerance of the boundary F-measure in pixels.
+        measures: Figures to give, the headline among them.
+        normalize: See :class:`SegmentationMetrics`.
     """
 
     headline = "iou"
-    columns: tuple[str, ...] = tuple(field.name for field in fields(ImageScores))
 
-    def __init__(self, threshold: float, tolerance_px: float = BOUNDARY_TOLERANCE_PX) -> None:
+    def __init__(
+        self,
+        threshold: float,
+        tolerance_px: float = BOUNDARY_TOLERANCE_PX,
+        measures: Sequence[str] = QUICK_MEASURES,
+        normalize: Normalize | None = None,
+    ) -> None:
         self._threshold = threshold
-        self._metrics = SegmentationMetrics(threshold, tolerance_px)
+        self._metrics = SegmentationMetrics(
+            threshold, tolerance_px, measures=measures, normalize=normalize
+        )
+        self.columns = tuple(name for name in IMAGE_MEASURES if name in measures)
 
     def score(self, probability: npt.NDArray[np.float32], label: npt.NDArray[np.uint8]) -> Scored:
         """Add one image; see :class:`Scorer`."""
@@ -144,6 +161,8 @@ def open_scorer(
     classes: Sequence[ClassSpec],
     threshold: float,
     tolerance_px: float = BOUNDARY_TOLERANCE_PX,
+    measures: Sequence[str] = QUICK_MEASURES,
+    normalize: Normalize | None = None,
 ) -> Scorer:
     """Return what scores a network with these classes.
 
@@ -151,10 +170,13 @@ def open_scorer(
         classes: In the network's order.
         threshold: Probability from which a pixel is foreground, of two classes.
         tolerance_px: Tolerance of the boundary F-measure in pixels, of two classes.
+        measures: Figures of two classes, of :data:`differseg.metrics.MEASURES`; ``iou``, which
+            ranks images and epochs, must be among them.
+        normalize: Of two classes, see :class:`differseg.metrics.SegmentationMetrics`.
     """
     if len(classes) > 2:
         return ClassScorer(classes)
-    return BinaryScorer(threshold, tolerance_px)
+    return BinaryScorer(threshold, tolerance_px, measures, normalize)
 
 
 def in_short(figures: Mapping[str, Any], separator: str = ", ") -> str:

@@ -66,7 +66,10 @@ class BinaryJudge:
 
     def __init__(self, a: Side, b: Side) -> None:
         self._thresholds = (a.threshold, b.threshold)
-        self._labels = tuple(SegmentationMetrics(threshold) for threshold in self._thresholds)
+        self._labels = tuple(
+            SegmentationMetrics(threshold, measures=("iou", "boundary_f"))
+            for threshold in self._thresholds
+        )
 
     def masks(self, maps_a: Maps, maps_b: Maps) -> tuple[Mask, Mask]:
         """Return both masks: foreground from the threshold on, NaN is not."""

@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from differseg.runtime.segmenter import Result as Result
     from differseg.runtime.segmenter import Segmenter as Segmenter
     from differseg.runtime.thermal import ThermalMapper as ThermalMapper
+    from differseg.runtime.tiled_segmenter import TiledSegmenter as TiledSegmenter
 
 _HOMES = {
     "Registration": "registration",
     "Result": "segmenter",
     "Segmenter": "segmenter",
     "ThermalMapper": "thermal",
+    "TiledSegmenter": "tiled_segmenter",
 }
 
-__all__ = ["Registration", "Result", "Segmenter", "ThermalMapper"]
+__all__ = ["Registration", "Result", "Segmenter", "ThermalMapper", "TiledSegmenter"]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,6 +66,15 @@ class RunImagesOptions(EngineOptions):
     threshold: float | None = None
     """Probability from which a pixel is foreground, for two classes; the model's own when left
     out."""
+    tile: tuple[int, int] | None = option(None, metavar="HxW")
+    """Segment large images in tiles of this many pixels, shrunk to the model's size where they
+    are larger; the whole image is shrunk when left out."""
+    overlap: float | None = option(None, metavar="N")
+    """What neighbouring tiles have in common at least: below 1 a share of the tile, from 1 on
+    pixels; a quarter when left out, at most half."""
+    whole_view: bool | None = None
+    """With --tile, look at the whole image first and then only at the tiles that it left unsure,
+    which is so unless it is forbidden."""
     overlays: bool = True
     """Write overlays as well as masks."""
     viewable: bool = False
@@ -119,6 +128,9 @@ def run_images(
     threads: int | None = None,
     cpu_precision: CpuPrecision | None = None,
     engine_key: str | Path | None = None,
+    tile: tuple[int, int] | None = None,
+    overlap: float | None = None,
+    whole_view: bool | None = None,
     overlays: bool = True,
     viewable: bool = False,
     progress: bool = False,
@@ -141,6 +153,9 @@ def run_images(
         threads: Processor threads; None takes one per usable core.
         cpu_precision: What OpenVINO computes in; None takes float32.
         engine_key: Key file of who must have signed an engine; None takes any that we built.
+        tile: Height and width of a tile in pixels of the image; None shrinks the whole image.
+        overlap: Of tiles, a share below 1 or pixels; None takes a quarter.
+        whole_view: Whether the whole image is seen before its tiles; None does.
         overlays: Whether to write overlays.
         viewable: Masks as 0 and 255, or in the colours of more than two classes, instead of ids.
         progress: Whether to show a progress bar on standard error.
@@ -150,15 +165,18 @@ def run_images(
     """
     from differseg.runtime.image_files import match_images
     from differseg.runtime.registration import Registration
-    from differseg.runtime.segmenter import Segmenter
+    from differseg.runtime.tiling_run import open_segmenter, progress_bar
 
     given = dict(zip(MODALITIES, (rgb, thermal, depth, flow), strict=True))
     places = {modality: place for modality, place in given.items() if place is not None}
     if isinstance(registration, (str, Path)):
         registration = Registration.load(registration)
     samples = match_images(places)
-    with Segmenter(
-        model, backend, threads, "BGR", threshold, cpu_precision, engine_key
+    with open_segmenter(
+        (model, backend, threads, "BGR", threshold, cpu_precision, engine_key),
+        tile,
+        overlap,
+        whole_view,
     ) as segmenter:
         _check_modalities(segmenter, places, registration)
         note = None if registration is None else registration.coverage_note()
@@ -167,8 +185,10 @@ def run_images(
         _check_out(places, samples, Path(out), overlays)
         job = _Job(segmenter, registration, Path(out), overlays, viewable)
         segmenter.warmup(1)
-        for stem, paths in _with_progress(samples, progress):
-            job.run(stem, paths)
+        with progress_bar(len(samples), segmenter, progress) as advance:
+            for stem, paths in samples:
+                job.run(stem, paths)
+                advance()
         summary = job.summary()
         return summary if note is None else replace(summary, warnings=(note, *summary.warnings))
 
@@ -308,16 +328,6 @@ def _folder(path: Path) -> Path:
     except OSError as error:
         raise InputError(f"--out: cannot make {path} ({error.strerror})") from None
     return path
-
-
-def _with_progress(samples: list[Any], progress: bool) -> Any:
-    """Iterate with a progress bar on standard error, where that is a terminal."""
-    if not progress or not sys.stderr.isatty():
-        return samples
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(samples, "segmenting", console=Console(stderr=True), transient=True)
 
 
 def _print_summary(summary: Summary) -> None:

@@ -34,6 +34,7 @@ def test_a_class_that_is_only_found_counts_as_wrong() -> None:
     metrics.update(np.full((2, 2), 3, np.uint8), np.zeros((2, 2), np.uint8))
     assert metrics.compute()["class_iou"] == {"road": 0.0, "car": None, "person": None, "bike": 0.0}
     assert metrics.compute()["mean_iou"] == 0.0
+    assert metrics.compute()["mean_accuracy"] == 0.0  # of the road alone: no label shows a bike
 
 
 def test_counts_are_pooled_over_images_as_a_plain_loop_does() -> None:
@@ -53,6 +54,8 @@ def test_counts_are_pooled_over_images_as_a_plain_loop_does() -> None:
     assert list(figures["class_iou"].values()) == pytest.approx(expected)
     assert figures["mean_iou"] == pytest.approx(np.mean(expected))
     assert figures["pixel_accuracy"] == pytest.approx((founds == labels)[known].mean())
+    shares = [(founds == labels)[labels == place].mean() for place in range(4)]
+    assert figures["mean_accuracy"] == pytest.approx(np.mean(shares))
     assert figures["images"] == 5
 
 
@@ -61,6 +64,7 @@ def test_all_ignored_counts_nowhere() -> None:
     ignored = np.full((3, 3), 255, np.uint8)
     assert metrics.update(np.zeros((3, 3), np.uint8), ignored) == ClassScores(1.0, 1.0)
     assert set(metrics.compute()["class_iou"].values()) == {None}
+    assert metrics.compute()["mean_accuracy"] == 1.0
 
 
 def test_what_is_no_class_map_is_refused() -> None:

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from contract.install import fake_tensorrt
+from contract_engines import engine_of
 
 from differseg import create_model
 from differseg.checkpoints import save_checkpoint
@@ -80,7 +82,8 @@ def test_figures_are_those_of_the_deployed_network(checkpoint: Path, folder: Pat
     evaluation = evaluate(options(checkpoint, folder))
     wanted = by_hand(checkpoint, folder)
     assert 0 < wanted["iou"] < 1
-    assert evaluation.summary["metrics"] == pytest.approx(wanted, abs=1e-6)
+    figures = evaluation.summary["metrics"]
+    assert figures == pytest.approx({name: wanted[name] for name in figures}, abs=1e-6)
     assert evaluation.summary["label_rule"] == "auto: mfnet"
     assert [stem for stem, _ in evaluation.images] == STEMS
 
@@ -103,7 +106,7 @@ def test_holdout_judges_what_training_left_out(checkpoint: Path, folder: Path) -
 def test_synthetic_scenes_are_judged_without_any_files(checkpoint: Path) -> None:
     run = EvaluateOptions(file=checkpoint, size=SIZE_HW, synthetic_count=3, device="cpu")
     first, again = evaluate(run), evaluate(run)
-    assert first.summary == again.summary
+    assert first.summary["metrics"] == again.summary["metrics"]
     assert first.summary["metrics"]["images"] == 3
     assert first.worst[0].label.shape == (480, 640)  # drawn at the network's own size
     assert first.summary["warnings"] == []
@@ -127,9 +130,16 @@ def test_command_writes_json_table_and_pictures(
     lowest = sorted(rows, key=lambda row: float(row["iou"]))[:2]
     assert [row.caption.split()[0] for row in worst] == [row["stem"] for row in lowest]
     assert cv2.imread(str(tmp_path / "out" / "worst.jpg")) is not None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("<img") == 2
+    assert all(f'<th scope="row">{stem}</th>' in page for stem in STEMS)
+    assert f"{document['metrics']['s_measure']:.4f}" in page
+    assert document["speed"]["images_per_s"] == pytest.approx(
+        1e3 / document["speed"]["median_ms"], rel=0.01
+    )
 
 
-def test_an_onnx_file_scores_like_its_checkpoint(
+def test_an_onnx_file_and_an_engine_score_like_their_checkpoint(
     checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     from differseg.export import export_onnx
@@ -144,6 +154,11 @@ def test_an_onnx_file_scores_like_its_checkpoint(
     torch_side = evaluate(options(checkpoint, folder)).summary["metrics"]
     onnx_side = evaluate(options(file, folder, size=None)).summary["metrics"]
     assert onnx_side == pytest.approx(torch_side, abs=1e-4)
+    with fake_tensorrt("10.3") as bed:
+        engine = engine_of(bed, file, tmp_path)
+        judged = evaluate(options(engine, folder, size=None)).summary
+        assert judged["metrics"] == pytest.approx(torch_side, abs=1e-4)
+        assert judged["speed"]["device"].startswith("tensorrt")
 
 
 def test_a_name_stands_for_its_shipped_weights(
@@ -161,7 +176,7 @@ def test_a_name_stands_for_its_shipped_weights(
         ({"data": "nowhere"}, 2, "nowhere: there is no such folder"),
         ({"file": Path("none.safetensors")}, 2, "none.safetensors: there is no such file"),
         ({"file": Path("none.onnx")}, 2, "none.onnx: there is no such file"),
-        ({"file": None}, 2, "give a checkpoint or an .onnx file, or --model NAME"),
+        ({"file": None}, 2, "give a checkpoint, an .onnx file or an engine, or --model NAME"),
         ({"file": None, "model": "differseg-rgb"}, 2, "no weights are shipped for it"),
         ({"file": None, "model": "differseg-edgy"}, 2, "did you mean 'differseg-edge'"),
         ({"model": "differseg-rgbd-edge"}, 2, "holds 'differseg-edge' with task='rgbt'"),

@@ -98,7 +98,7 @@ def test_labels_that_hold_nothing_are_refused(
     shutil.copytree(folder, root)
     for stem in STEMS:
         cv2.imwrite(str(root / "labels" / f"{stem}.png"), np.full((80, 120), 255, np.uint8))
-    said = r"data/labels: all pixels of 4 samples are ignored by rule 'ids' \(first: 00000D\)"
+    said = r"data: all label pixels of 4 samples are ignored by rule 'ids' \(first: 00000D\)"
     with pytest.raises(InputError, match=said) as caught:
         evaluate(options(checkpoint, root, label_rule="ids"))
     assert "\n" not in str(caught.value)
@@ -111,7 +111,9 @@ def test_command_writes_json_table_and_pictures(
     assert main([*argv, "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()
     document = json.loads(lines[-1])
-    assert set(document["metrics"]) == {"mean_iou", "pixel_accuracy", "class_iou", "images"}
+    assert set(document["metrics"]) == {
+        "mean_iou", "pixel_accuracy", "mean_accuracy", "class_iou", "images"
+    }  # fmt: skip
     table = "\n".join(lines[:-1])
     assert "pixel_accuracy" in table
     assert "iou of person" in table

@@ -68,7 +68,9 @@ def test_from_a_command_line(run_without, package, command):
     assert "pip install 'differseg[" in done.stderr
 
 
-@pytest.mark.parametrize("verb", sorted(cli.VERBS.keys() - {"train", "evaluate", "parity"}))
+@pytest.mark.parametrize(
+    "verb", sorted(cli.VERBS.keys() - {"train", "evaluate", "robustness", "parity"})
+)
 def test_help_needs_no_extra(run_without, verb):
     done = run_without(EXTRAS.keys() - {"google"}, "-m", "differseg.cli", verb, "--help")
     assert done.returncode == 0, done.stderr

@@ -142,7 +142,7 @@ class FolderDataset:
             return
         assert self.rule is not None
         raise InputError(
-            f"data {self.root / LABELS}: all pixels of {len(self)} samples are ignored by rule "
+            f"data {self.root}: all label pixels of {len(self)} samples are ignored by rule "
             f"'{self.rule.name}'{f' (first: {self.stems[0]})' if self.stems else ''}; give labels "
             "that name classes, or another --label-rule or --holdout"
         )

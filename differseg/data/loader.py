@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from differseg.data.labels import IGNORE
+from differseg.data.modality_dropout import ModalityDropout, drop_modality
 from differseg.data.transforms import Augmentation, Planes, augment, fit
 from differseg.errors import DifferSegError, InputError
 from differseg.manifest import ThermalPolicy
@@ -74,6 +75,41 @@ class EpochOrder(Sampler[list[tuple[int, int]]]):
             yield [(self._epoch, int(index)) for index in part]
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch a process prepares, and in how many pieces.
+
+    A batch of ``pieces * processes * batch`` samples in order is cut into runs of ``batch``; the
+    processes take them in turn, so that together they see what one process with that batch sees.
+    """
+
+    pieces: int = 1
+    processes: int = 1
+    rank: int = 0
+
+
+class Pieces(Sampler[list[tuple[int, int]]]):
+    """The pieces of every batch of an order that one process takes, one after the other.
+
+    Args:
+        order: Whole batches.
+        batch: Samples a piece.
+        share: Whose pieces.
+    """
+
+    def __init__(self, order: EpochOrder, batch: int, share: Share) -> None:
+        self._order, self._batch, self._share = order, batch, share
+
+    def __len__(self) -> int:
+        return len(self._order) * self._share.pieces
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = self._batch * self._share.processes
+        for keys in self._order:
+            for first in range(self._share.rank * self._batch, len(keys), step):
+                yield keys[first : first + self._batch]
+
+
 def _shuffled(
     count: int, seed: int, epoch: int, group_size: int, groups_mixed: int
 ) -> npt.NDArray[np.int64]:
@@ -110,11 +146,12 @@ class PreparedSamples(Dataset[Batch]):
         seed: int,
         augmentation: Augmentation | None,
         policy: ThermalPolicy,
+        dropout: ModalityDropout | None = None,
     ) -> None:
         """Keep what is needed; ``augmentation`` None only stretches to ``size_hw``."""
         self._source, self._seed, self._size_hw = source, seed, size_hw
         self._names, self._binary = [modality.name for modality in spec.modalities], spec.binary
-        self._augmentation = augmentation
+        self._augmentation, self._dropout = augmentation, dropout
         self._mapper = ThermalMapper(policy)
 
     def __len__(self) -> int:
@@ -130,6 +167,9 @@ class PreparedSamples(Dataset[Batch]):
         else:
             rng = np.random.default_rng([self._seed, 2, epoch, index])
             planes = augment(planes, self._size_hw, self._augmentation, rng)
+        if self._dropout is not None:
+            rng = np.random.default_rng([self._seed, 3, epoch, index])
+            planes = drop_modality(planes, self._dropout, rng)
         return to_tensors(planes, binary=self._binary)
 
     def _planes(self, sample: dict[str, Any]) -> Planes:
@@ -222,6 +262,17 @@ def leave_group(_worker: int) -> None:
     os.setpgrp()
 
 
+def _end_workers(batches: Any) -> None:
+    """End an epoch's workers here and not when its iterator is collected.
+
+    Who stops a run may end its workers, too; torch then raises wherever the process is, and from a
+    collected iterator that would be a traceback on the terminal.
+    """
+    with suppress(RuntimeError):
+        if hasattr(batches, "_shutdown_workers"):
+            batches._shutdown_workers()
+
+
 class Batches:
     """The batches of one epoch; iterating raises the error of a sample that cannot be used."""
 
@@ -235,10 +286,13 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         with one_opencv_thread():
             batches = iter(self._loader)
-        for batch in batches:
-            if isinstance(batch, _Refusal):
-                raise batch.error
-            yield batch
+        try:
+            for batch in batches:
+                if isinstance(batch, _Refusal):
+                    raise batch.error
+                yield batch
+        finally:
+            _end_workers(batches)
 
 
 def make_loader(
@@ -254,6 +308,8 @@ def make_loader(
     start_batch: int = 0,
     augmentation: Augmentation | None = None,
     policy: ThermalPolicy | None = None,
+    dropout: ModalityDropout | None = None,
+    share: Share | None = None,
 ) -> Batches:
     """Return the batches of one epoch.
 
@@ -261,7 +317,7 @@ def make_loader(
         dataset: Samples with the modalities of ``spec`` and a mask.
         spec: The network's inputs.
         size_hw: Height and width of the batches.
-        batch: Samples a batch.
+        batch: Samples a batch, or a piece of one.
         seed: Seed of order and augmentation.
         epoch: Number of the epoch; another epoch has another order and other changes.
         train: Shuffle, augment and leave out an incomplete last batch; otherwise the data set's
@@ -270,6 +326,9 @@ def make_loader(
         start_batch: Leave out this many batches of the epoch (they are not prepared).
         augmentation: Changes in training; the defaults of :class:`Augmentation` when None.
         policy: How thermal becomes 0..1; the defaults of :class:`ThermalPolicy` when None.
+        dropout: How often a camera is lost in training; never when None.
+        share: Cut batches into pieces, and give those of one process; ``start_batch`` still counts
+            whole batches.  Whole batches when None.
 
     Returns:
         Batches as dicts: each modality (N, C, H, W) float32 in 0..1, not normalised, and the
@@ -281,16 +340,20 @@ def make_loader(
     if len(dataset) == 0:
         raise InputError("data: there are no samples; give a folder with images")
     changes = (augmentation or Augmentation()) if train else None
-    samples = PreparedSamples(dataset, spec, size_hw, seed, changes, policy or ThermalPolicy())
+    samples = PreparedSamples(
+        dataset, spec, size_hw, seed, changes, policy or ThermalPolicy(), dropout if train else None
+    )
+    share = share or Share()
+    whole = batch * share.pieces * share.processes
     order = EpochOrder(
-        len(dataset), batch, seed, epoch, train, start_batch=start_batch,
+        len(dataset), whole, seed, epoch, train, start_batch=start_batch,
         group_size=getattr(dataset, "group_size", 1),
         groups_mixed=getattr(dataset, "groups_mixed", 1),
     )  # fmt: skip
     loader = DataLoader(
         _Guarded(samples),
         collate_fn=_collate,
-        batch_sampler=order,
+        batch_sampler=Pieces(order, batch, share),
         num_workers=workers,
         worker_init_fn=leave_group,
         pin_memory=torch.cuda.is_available(),

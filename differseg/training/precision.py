@@ -34,23 +34,29 @@ def choose_device(name: str) -> Decision:
 
 
 def choose_precision(name: str, device: torch.device) -> Decision:
-    """Resolve ``auto``, ``fp32`` or ``amp`` to fp32, bf16 or fp16.
+    """Resolve ``auto``, ``fp32``, ``amp``, ``bf16`` or ``fp16`` to fp32, bf16 or fp16.
 
     bf16 has float32's range and needs no loss scaling, so it is taken where the GPU computes it
     itself.
 
     Raises:
-        InputError: Mixed precision without a GPU.
+        InputError: ``amp`` without a GPU, or bf16 on a GPU that does not compute it.
     """
-    if name == "fp32":
-        return Decision("precision", "fp32", "asked for")
-    if device.type != "cuda":
+    on_gpu = device.type == "cuda"
+    bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if name == "bf16" and on_gpu and not bf16:
+        raise InputError(
+            "--precision bf16: this GPU does not compute bfloat16; use --precision fp16, or auto"
+        )
+    if name in ("fp32", "bf16", "fp16"):
+        return Decision("precision", name, "asked for")
+    if not on_gpu:
         if name == "amp":
             raise InputError(
                 "--precision amp: mixed precision needs a GPU and this run is on the CPU; "
                 "use --precision auto or fp32"
             )
         return Decision("precision", "fp32", "no GPU, and mixed precision gains nothing on a CPU")
-    if torch.cuda.is_bf16_supported(including_emulation=False):
+    if bf16:
         return Decision("precision", "bf16", "mixed precision; the GPU computes bfloat16")
     return Decision("precision", "fp16", "mixed precision with loss scaling; no bfloat16 here")

@@ -1,10 +1,10 @@
 """What lies in a run's folder, and whether a command may go on in it.
 
 ``config.json`` (what was asked for), ``environment.json`` (one entry per start: versions, device,
-threads, commit), ``metrics.jsonl`` (one line per epoch), ``last.pt`` (snapshot),
-``best.safetensors`` (averaged weights of the best epoch), ``pictures/epoch_003.jpg`` and
-``run.lock``.  Drawn synthetic scenes may lie beside them and are kept by a restart, as is every
-file of another name.
+threads, commit), ``metrics.jsonl`` and ``metrics.csv`` (one line per epoch), ``steps.csv`` (one
+line per step), ``last.pt`` (snapshot), ``best.safetensors`` (averaged weights of the best epoch),
+``pictures/epoch_003.jpg``, ``tensorboard/`` where it is asked for, and ``run.lock``.  Drawn
+synthetic scenes may lie beside them and are kept by a restart, as is every file of another name.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from differseg.errors import InputError
 from differseg.training.environment import describe_environment
 from differseg.training.run_lock import run_lock
 from differseg.training.snapshot import PARTIAL_SUFFIX, write_atomically
+from differseg.training.tables import epochs_table
 
 NOTES = "notes"
 """Entry of ``config.json`` that informs a person and plays no part in going on with a run."""
 
+_EVENTS = "events.out.tfevents.*"
 _PICTURE = re.compile(r"epoch_\d{3,}\.jpg")
 
 
@@ -40,6 +42,9 @@ class RunFolder:
         self.config = path / "config.json"
         self.environment = path / "environment.json"
         self.metrics = path / "metrics.jsonl"
+        self.table = path / "metrics.csv"
+        self.steps = path / "steps.csv"
+        self.events = path / "tensorboard"
         self.snapshot = path / "last.pt"
         self.best = path / "best.safetensors"
         self.pictures = path / "pictures"
@@ -99,10 +104,11 @@ class RunFolder:
             InputError: The folder cannot be written.
         """
         with self._system_errors("written"):
-            for file in (self.snapshot, self.best, self.metrics, self.environment):
+            for file in (
+                self.snapshot, self.best, self.metrics, self.table, self.steps, self.environment,
+                *self._pictures(), *self.events.glob(_EVENTS),
+            ):  # fmt: skip
                 file.unlink(missing_ok=True)
-            for picture in self._pictures():
-                picture.unlink()
             self._write_json(self.config, config)  # last: by it the folder is known as a run's
 
     def tidy(self) -> None:
@@ -113,7 +119,9 @@ class RunFolder:
         """
         with self._system_errors("written"):
             self.pictures.mkdir(exist_ok=True)
-            for file in (self.config, self.environment, self.metrics, self.snapshot):
+            for file in (
+                self.config, self.environment, self.metrics, self.table, self.steps, self.snapshot
+            ):  # fmt: skip
                 file.with_name(file.name + PARTIAL_SUFFIX).unlink(missing_ok=True)
             for leftover in self.path.glob(f".{self.best.name}.*.tmp"):
                 leftover.unlink()
@@ -136,6 +144,8 @@ class RunFolder:
         """Write one line per epoch; whole each time, so that a resumed run has no double lines."""
         text = "".join(json.dumps(line) + "\n" for line in history)
         write_atomically(self.metrics, lambda file: file.write(text.encode()))
+        table = epochs_table(history)
+        write_atomically(self.table, lambda file: file.write(table.encode()))
 
     def picture(self, epoch: int) -> Path:
         """Return the path of an epoch's picture grid (epochs count from 1, 0 is the start)."""

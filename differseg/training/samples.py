@@ -9,8 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from torch import Tensor
 
+from differseg.data.datasets.training import open_training
 from differseg.data.folder import FolderDataset
-from differseg.data.loader import EpochOrder, make_loader
+from differseg.data.loader import EpochOrder, Share, make_loader
+from differseg.data.modality_dropout import ModalityDropout
 from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.data.transforms import Augmentation
@@ -48,6 +50,8 @@ class Loading:
     workers: int
     policy: ThermalPolicy
     augmentation: Augmentation
+    dropout: ModalityDropout | None = None
+    share: Share | None = None
 
 
 class TrainingData:
@@ -75,8 +79,15 @@ class TrainingData:
         self.train, self.held_out, self.checkpoint_notes = train, held_out, notes
         self.policy, self.label_rule = loading.policy, label_rule
         self._spec, self._loading, self._cache = spec, loading, cache
-        order = EpochOrder(len(train), loading.batch, loading.seed, 0, True)
-        self.batches_per_epoch = order.batches
+        share = loading.share or Share()
+        whole = loading.batch * share.pieces * share.processes
+        if whole > loading.batch and len(train) < whole:
+            raise InputError(
+                f"--batch {loading.batch} --accumulate {share.pieces}: with {share.processes} "
+                f"process(es) a step takes {whole} images, and there are {len(train)} to learn "
+                "from; give smaller numbers"
+            )
+        self.batches_per_epoch = EpochOrder(len(train), whole, loading.seed, 0, True).batches
         self.description = {
             "train": len(train),
             "held_out": len(held_out),
@@ -89,7 +100,10 @@ class TrainingData:
         return self.held_out.stems
 
     def training_batches(self, epoch: int, start_batch: int) -> Iterator[dict[str, Tensor]]:
-        """Yield the batches of an epoch from ``start_batch`` on, shuffled and augmented."""
+        """Yield the batches of an epoch from ``start_batch`` on, shuffled and augmented.
+
+        Where batches are accumulated or shared by processes, these are this process's pieces.
+        """
         yield from self._batches(self.train, epoch, start_batch, train=True)
 
     def held_out_batches(self) -> Iterator[dict[str, Tensor]]:
@@ -103,6 +117,7 @@ class TrainingData:
         yield from make_loader(
             samples, self._spec, how.size_hw, how.batch, how.seed, epoch, train, how.workers,
             start_batch=start_batch, augmentation=how.augmentation, policy=how.policy,
+            dropout=how.dropout, share=how.share if train else None,
         )  # fmt: skip
 
     def draw_scenes(self, console: Console, stop: StopRequest) -> bool:
@@ -232,6 +247,47 @@ def open_folder(
     for part in (train, held_out):
         part.require_known_pixels()
     rule = _rule_with_reason(label_rule, samples.rule.name)
+    return TrainingData(train, held_out, spec, loading, notes, label_rule=rule)
+
+
+def open_published(
+    spec: ModelSpec,
+    loading: Loading,
+    name: str,
+    root: Path,
+    *,
+    label_rule: str,
+    holdout: float,
+    start: StartWeights | None,
+) -> TrainingData:
+    """Return what may be learnt from a published data set, and its val split or a share held out.
+
+    Args:
+        spec: The network's inputs and classes.
+        loading: How samples become batches.
+        name: Of the data set, see :mod:`differseg.data.datasets`.
+        root: Its folder.
+        label_rule: ``auto`` takes the data set's own.
+        holdout: Share held out where no val split is published.
+        start: The weights that the run starts from; None for fresh ones.
+
+    Raises:
+        InputError: The data set cannot be learnt from, or not by this network.
+    """
+    parts = open_training(spec, name, root, label_rule=label_rule, holdout=holdout)
+    train, held_out = parts.train, parts.held_out
+    learnt = LearntData(
+        "folder",
+        name,
+        len(train),
+        names_fingerprint(train.stems, held_out.stems),
+        spread_names(train.stems),
+        holdout,
+    )
+    notes = trained_notes(loading.policy, loading.size_hw, learnt, parts.description, start)
+    assert train.rule is not None
+    reason = f"auto: that of {name}" if label_rule == "auto" else "asked for"
+    rule = Decision("label rule", train.rule.name, reason)
     return TrainingData(train, held_out, spec, loading, notes, label_rule=rule)
 
 

@@ -67,7 +67,7 @@ def test_a_run_learns_and_is_judged_by_mean_iou(
     run = run_of(tmp_path / "run", folder, registered, epochs=6, class_weights="labels")
     summary = train(run)
     best = summary["best"]
-    assert set(best) == {"mean_iou", "pixel_accuracy", "class_iou", "images"}
+    assert set(best) == {"mean_iou", "pixel_accuracy", "mean_accuracy", "class_iou", "images"}
     history = [json.loads(line) for line in (run.out / "metrics.jsonl").read_text().splitlines()]
     ious = [line["validation"]["mean_iou"] for line in history]
     assert max(ious) == best["mean_iou"] > 0.4
@@ -197,7 +197,7 @@ def test_classes_that_no_label_shows_are_named_and_labels_of_nothing_refused(
     assert weights == pytest.approx((50.4983, 1.4222, 50.4983, 50.4983), abs=1e-3)
     nothing = overwrite_labels(folder, tmp_path / "nothing", 255)
     data = FolderDataset(nothing, classes=CLASSES, label_rule="ids")
-    with pytest.raises(InputError, match=r"nothing/labels: all pixels of 16 samples are ignored"):
+    with pytest.raises(InputError, match=r"nothing: all label pixels of 16 samples are ignored"):
         choose_class_weights("labels", CLASSES, data)
 
 
@@ -206,7 +206,9 @@ def test_a_run_on_labels_of_nothing_is_refused(
 ) -> None:
     nothing = overwrite_labels(folder, tmp_path / "nothing", 255)
     run = run_of(tmp_path / "run", nothing, registered, label_rule="ids")
-    with pytest.raises(InputError, match=r"all pixels of 12 samples are ignored by rule 'ids'"):
+    with pytest.raises(
+        InputError, match=r"all label pixels of 12 samples are ignored by rule 'ids'"
+    ):
         train(run)
     assert not run.out.exists()
 

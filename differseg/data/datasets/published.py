@@ -1,0 +1,130 @@
+"""A split of a published data set, read as :class:`~differseg.data.folder.FolderDataset` reads."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from differseg.data.datasets.definition import DatasetInfo
+from differseg.data.datasets.indexing import index_split
+from differseg.data.folder import LABELS, FolderDataset
+from differseg.manifest import ClassSpec
+
+
+class PublishedDataset(FolderDataset):
+    """Samples of a split of a published data set, in its own layout and label coding.
+
+    Samples, attributes and checks are those of a folder; what differs is where the files lie and
+    how one is decoded.  Each file is read once for a sample, also where it holds several
+    modalities.  The names of samples in folders of their own begin with the folder.
+
+    Attributes:
+        info: The data set.
+        split: The split.
+        left_out: Samples that lack a file, in a layout that allows it (the last frame of a video
+            has no optical flow).
+    """
+
+    def __init__(
+        self,
+        info: DatasetInfo,
+        root: str | Path,
+        split: str,
+        modalities: Sequence[str] = (),
+        *,
+        label_rule: str = "auto",
+        stems: Sequence[str] | None = None,
+        classes: Sequence[ClassSpec] = (),
+    ) -> None:
+        """Index the split; images themselves are read later.
+
+        Args:
+            info: The data set.
+            root: Its folder.
+            split: One of ``info.splits``.
+            modalities: What to read; none takes ``info.modalities``.
+            label_rule: ``auto`` takes the data set's own rule for the classes.
+            stems: Take only these samples, in this order.
+            classes: The network's classes; none takes the data set's own.
+
+        Raises:
+            InputError: A split or a modality that the data set has not, another layout, missing
+                files, or classes that its labels have no evident meaning for.
+        """
+        info.check_split(split)
+        info.check_modalities(modalities)
+        classes = tuple(classes) or info.classes
+        if label_rule == "auto":
+            label_rule = info.label_rule(classes)
+        self.info, self.split, self.left_out = info, split, 0
+        super().__init__(
+            root,
+            tuple(modalities) or info.modalities,
+            label_rule=label_rule,
+            stems=stems,
+            classes=classes,
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the data set, whatever its folder is called."""
+        return self.info.name
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Read one sample.
+
+        Raises:
+            InputError: An image cannot be read, has the wrong channels, or another size than its
+                partner; names the file.
+        """
+        stem = self.stems[index]
+        wanted = [*self.modalities, *([LABELS] if self.rule is not None else [])]
+        by_file: dict[Path, list[str]] = {}
+        for what in wanted:
+            by_file.setdefault(self._files[what][stem], []).append(what)
+        planes: dict[str, npt.NDArray[Any]] = {}
+        for path, held in by_file.items():
+            planes |= self._decode(path, held)
+        sample: dict[str, Any] = {"stem": stem} | {name: planes[name] for name in self.modalities}
+        if self.rule is not None:
+            sample["mask"] = self.rule.apply(planes[LABELS], str(self._files[LABELS][stem]))
+        self._check_sizes(sample)
+        return sample
+
+    def mask(self, index: int) -> npt.NDArray[np.uint8]:
+        """Read the label of one sample alone; the data set is read with labels.
+
+        Raises:
+            InputError: It cannot be read, or holds a value outside the rule; names the file.
+        """
+        assert self.rule is not None
+        path = self._files[LABELS][self.stems[index]]
+        return self.rule.apply(self._decode(path, (LABELS,))[LABELS], str(path))
+
+    def select(self, stems: Sequence[str]) -> PublishedDataset:
+        """Return the same data set with only these samples, in this order, by the same rule."""
+        part = copy.copy(self)
+        part.stems = list(stems)
+        return part
+
+    def in_words(self) -> str:
+        """Say how many samples there are, and how many were published."""
+        published = self.info.counts.get(self.split)
+        count = len(self._files[self.modalities[0]])
+        text = f"{count} samples of {self.info.name}, split {self.split}"
+        if published is not None:
+            text += " (as published)" if published == count else f" ({published} were published)"
+        if self.left_out:
+            text += f", {self.left_out} without a file of each modality left out"
+        return text
+
+    def _index(self) -> dict[str, dict[str, Path]]:
+        wanted = [*self.modalities, *([LABELS] if self._labelled else [])]
+        index = index_split(self.info, self.root, self.split, wanted)
+        self._decode, self.left_out = index.layout.decode, index.left_out
+        return index.files

@@ -1,0 +1,355 @@
+"""``differseg robustness`` end to end on a network that is computed by hand, and its refusals."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+from tiny_network import (
+    FIXED,
+    THERMAL_WEIGHT,
+    tiny_classes_manifest,
+    tiny_classes_onnx,
+    tiny_manifest,
+    tiny_onnx,
+    tiny_probability,
+    write_model,
+)
+
+from differseg.data.folder import FolderDataset
+from differseg.errors import DifferSegError
+from differseg.metrics import mask_iou
+from differseg.options import run_main
+from differseg.robustness import evaluation
+from differseg.robustness.command import RobustnessOptions, main, robustness
+
+SIZE_HW = (16, 24)
+STEMS = [f"{number:05d}D" for number in (1, 20, 21, 22, 23, 24, 25)]
+QUIET = Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return seven pairs on which the tiny network finds most of a warm, red thing."""
+    root, random = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
+    for name in ("rgb", "thermal", "labels"):
+        (root / name).mkdir()
+    for number, stem in enumerate(STEMS):
+        label = np.zeros(SIZE_HW, np.uint8)
+        label[4:12, 3 + number : 13 + number] = 1
+        rgb = random.integers(0, 120, (*SIZE_HW, 3), np.uint8)
+        rgb[:, :, 0] = np.where(label, 170, 120)
+        thermal = np.where(label, 30600, 29400) + random.integers(-300, 300, SIZE_HW)
+        for name, image in (
+            ("rgb", rgb),
+            ("thermal", thermal.astype(np.uint16)),
+            ("labels", label),
+        ):
+            picture = image[:, :, ::-1] if image.ndim == 3 else image
+            cv2.imwrite(str(root / name / f"{stem}.png"), picture)
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
+    return write_model(path, tiny_onnx(SIZE_HW), tiny_manifest(SIZE_HW))
+
+
+def options(model: Path, folder: Path, out: Path, **changes: Any) -> RobustnessOptions:
+    base = RobustnessOptions(file=model, out=out, data=str(folder), label_rule="nonzero")
+    return dataclasses.replace(base, **changes)
+
+
+def refused(*argv: object, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command line that a user got wrong; returns the one line."""
+    assert run_main(main, [str(word) for word in argv]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.fixture(scope="module")
+def out(model: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a finished evaluation with two models and everything that fits."""
+    place = tmp_path_factory.mktemp("out") / "new"
+    other = write_model(
+        place.parent / "louder.onnx", tiny_onnx(SIZE_HW, 1.1), tiny_manifest(SIZE_HW)
+    )
+    robustness(options(model, folder, place, other=other, name=("tiny", "a <b>")), QUIET)
+    return place
+
+
+def test_lost_thermal_is_judged_with_what_the_runtime_feeds(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    result = robustness(options(model, folder, tmp_path, corruptions="thermal-lost"), QUIET)
+    row = next(row for task, row in result.judged.rows.items() if task.name == "thermal-lost")
+    assert FIXED.kind == "fixed"
+    samples, expected = FolderDataset(folder, label_rule="nonzero"), []
+    for index in range(len(samples)):
+        rgb = samples[index]["rgb"]
+        nothing = np.full(SIZE_HW, (FIXED.low_ck + FIXED.high_ck) / 2)
+        found = tiny_probability(rgb, nothing) >= 0.5
+        assert tiny_probability(rgb * 0, nothing)[0, 0] == THERMAL_WEIGHT * 0.5
+        expected.append(mask_iou(found, samples[index]["mask"]))
+    assert row.of_images == pytest.approx(expected, abs=1e-6)
+
+
+def test_json_csv_and_table_agree(out: Path) -> None:
+    document = json.loads((out / "robustness.json").read_text())
+    with (out / "robustness.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(document["rows"])
+    assert len(set(lines[0])) == len(lines[0])
+    for line, row in zip(lines, document["rows"], strict=True):
+        assert (line["model"], line["corruption"]) == (row["model"], row["corruption"])
+        assert float(line["iou"]) == pytest.approx(row["figures"]["iou"], abs=1e-5)
+    assert {row["model"] for row in document["rows"]} == {"tiny", "a <b>"}
+    per_model = sum(len(entry["levels"]) for entry in document["corruptions"])
+    cleans = 2  # of all images, and of those with frames before them
+    assert len(document["rows"]) == 2 * (per_model + cleans)
+
+
+def test_kept_is_the_mean_over_the_levels_by_the_clean_figure(out: Path) -> None:
+    document = json.loads((out / "robustness.json").read_text())
+    rows = [row for row in document["rows"] if row["model"] == "tiny"]
+    clean = next(row for row in rows if row["corruption"] == "clean" and row["images"] == 7)
+    fog = [row["figures"]["iou"] for row in rows if row["corruption"] == "fog"]
+    kept = document["models"][0]["kept_by_corruption"]
+    assert kept["fog"] == pytest.approx(np.mean(fog) / clean["figures"]["iou"])
+    assert document["models"][0]["kept"] == pytest.approx(np.mean(list(kept.values())))
+
+
+def test_frozen_thermal_is_compared_on_its_own_images(out: Path) -> None:
+    document = json.loads((out / "robustness.json").read_text())
+    frozen = [row for row in document["rows"] if row["corruption"] == "thermal-frozen"]
+    assert {row["images"] for row in frozen} == {2}
+    assert document["skipped"] == {}
+    assert [row["level"] for row in frozen if row["model"] == "tiny"] == [1, 2, 4]
+
+
+def test_page_stands_alone_and_shows_every_corruption(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    document = json.loads((out / "robustness.json").read_text())
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert "<script" not in page
+    assert "a &lt;b&gt;" in page
+    assert "<b>" not in re.findall(r"<title>(.*?)</title>", page, re.S)[0]
+    cards = page.split('<article class="card"')[1:]
+    assert len(cards) == len(document["corruptions"])
+    for card, entry in zip(cards, document["corruptions"], strict=True):
+        assert entry["title"] in card
+        assert card.count('<svg class="chart"') == 2  # IoU and boundary F
+        # a line for each model in both charts, with a mark for the clean images and each level
+        assert card.count("<polyline") == 4
+        points = re.findall(r'<polyline class="curve" points="([^"]*)"', card)
+        assert all(len(line.split()) == 1 + len(entry["levels"]) for line in points)
+    assert "data:image/jpeg;base64," in page
+
+
+def test_curves_file_is_an_svg_with_a_line_for_each_model(out: Path) -> None:
+    root = ElementTree.fromstring((out / "curves.svg").read_text())
+    space = "{http://www.w3.org/2000/svg}"
+    document = json.loads((out / "robustness.json").read_text())
+    lines = root.iter(f"{space}polyline")
+    assert len(list(lines)) == 2 * len(document["corruptions"]) + 2  # and the legend's
+    texts = {element.text for element in root.iter(f"{space}text")}
+    assert {"tiny", "a <b>", "Night", "IoU on 7 images of " + Path(root_of(out)).name} <= texts
+
+
+def root_of(out: Path) -> str:
+    title = json.loads((out / "robustness.json").read_text())["data"]["title"]
+    return str(title.rpartition(" ")[2])
+
+
+def test_worst_pictures_are_those_that_fell_most(out: Path) -> None:
+    stored = json.loads((out / "rows.json").read_text())["rows"].values()
+    of_all = [row for row in stored if row["images"] == len(STEMS)]
+    clean = {row["model"]: row["of_images"] for row in of_all if row["corruption"] == "clean"}
+    last = {row["corruption"]: row["level"] for row in sorted(of_all, key=lambda r: r["level"])}
+    shown = 0
+    for row in of_all:
+        drops = np.array(clean[row["model"]]) - np.array(row["of_images"])
+        order = [index for index in np.argsort(-drops, kind="stable") if drops[index] > 0]
+        wanted = (
+            [STEMS[index] for index in order[:2]] if row["level"] == last[row["corruption"]] else []
+        )
+        assert [picture["stem"] for picture in row["pictures"]] == wanted
+        for picture in row["pictures"]:
+            shown += 1
+            assert all((out / name).is_file() for _, name in picture["panels"])
+            assert picture["figure"] < picture["clean"]
+    assert shown > 20
+
+
+def test_rows_that_are_done_are_not_judged_again(
+    model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = options(model, folder, tmp_path, corruptions="fog,night")
+    judged: list[str] = []
+    real = evaluation._judge
+
+    def counting(task: evaluation.Task, *rest: Any) -> Any:
+        if len(judged) == 4:
+            raise KeyboardInterrupt
+        judged.append(f"{task.name} {task.level:g}")
+        return real(task, *rest)
+
+    monkeypatch.setattr(evaluation, "_judge", counting)
+    with pytest.raises(KeyboardInterrupt):
+        robustness(wanted, QUIET)
+    stopped, judged[:] = list(judged), []
+    monkeypatch.setattr(
+        evaluation, "_judge", lambda task, *rest: judged.append(task.name) or real(task, *rest)
+    )
+    interrupted = robustness(wanted, QUIET)
+    assert stopped == ["clean 0", "night 2", "night 4", "night 6"]
+    assert judged == ["night", "fog", "fog", "fog", "fog"]
+    judged.clear()
+    again = robustness(wanted, QUIET)
+    assert judged == []
+    whole = robustness(dataclasses.replace(wanted, out=tmp_path / "whole"), QUIET)
+    for one in (interrupted, again):
+        assert list(one.judged.rows.values()) == list(whole.judged.rows.values())
+
+
+@pytest.mark.parametrize("change", ["seed", "tolerance_px", "data", "model", "limit"])
+def test_other_options_data_or_weights_are_judged_anew(
+    model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    pairs = Path(shutil.copytree(folder, tmp_path / "pairs"))
+    wanted = options(model, pairs, tmp_path / "out", corruptions="thermal-lost", worst=0)
+    robustness(wanted, QUIET)
+    if change == "data":
+        image = cv2.imread(str(pairs / "rgb" / f"{STEMS[0]}.png"))
+        cv2.imwrite(str(pairs / "rgb" / f"{STEMS[0]}.png"), 255 - image)
+    elif change == "model":
+        path = tmp_path / "other.onnx"
+        other = write_model(path, tiny_onnx(SIZE_HW, 1.2), tiny_manifest(SIZE_HW))
+        wanted = dataclasses.replace(wanted, file=other)
+    else:
+        value = {"seed": 5, "tolerance_px": 4.0, "limit": 3}[change]
+        wanted = dataclasses.replace(wanted, **{change: value})  # type: ignore[arg-type]
+    judged: list[str] = []
+    real = evaluation._judge
+    monkeypatch.setattr(
+        evaluation, "_judge", lambda task, *rest: judged.append(task.name) or real(task, *rest)
+    )
+    robustness(wanted, QUIET)
+    assert judged == ["clean", "thermal-lost"]
+
+
+def test_synthetic_scenes_are_drawn_once(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = RobustnessOptions(file=model, out=tmp_path, synthetic_count=2, corruptions="fog")
+    manifest = tiny_manifest((64, 96), model_config={"size_hw": [64, 96]})
+    path = write_model(tmp_path / "wide.onnx", tiny_onnx((64, 96)), manifest)
+    wanted = dataclasses.replace(wanted, file=path)
+    first = robustness(wanted, QUIET)
+    assert first.data.title == "2 synthetic scenes"
+    assert len(set(first.data.samples.stems)) == 2
+    assert first.data.samples[0]["rgb"].shape == (64, 96, 3)
+    monkeypatch.setattr("differseg.robustness.judged.write_sample", None)
+    assert list(robustness(wanted, QUIET).judged.rows.values()) == list(first.judged.rows.values())
+
+
+def test_several_classes_are_judged_by_their_mean_iou(folder: Path, tmp_path: Path) -> None:
+    path = write_model(
+        tmp_path / "classes.onnx", tiny_classes_onnx(SIZE_HW), tiny_classes_manifest(SIZE_HW)
+    )
+    wanted = options(path, folder, tmp_path / "out")
+    result = robustness(dataclasses.replace(wanted, label_rule="0=0,1=4"), QUIET)
+    assert result.judged.headline == "mean_iou"
+    assert result.drawn_figures() == ["mean_iou"]
+    assert "wrong pixels" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_command_prints_a_table_and_json_last(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [model, "--data", folder, "--label-rule", "nonzero", "--limit", 2,
+            "--corruptions", "fog,jpeg", "-o", tmp_path, "--json"]  # fmt: skip
+    assert main([str(word) for word in argv]) == 0
+    said = capsys.readouterr().out.splitlines()
+    document = json.loads(said[-1])
+    assert [entry["name"] for entry in document["corruptions"]] == ["fog", "jpeg"]
+    assert document["data"]["images"] == 2
+    assert any("fog, % veil" in line for line in said)
+    assert any("over all corruptions" in line for line in said)
+
+
+def test_refuses_what_cannot_be_judged(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (model, "--data", folder, "--label-rule", "nonzero", "-o", tmp_path / "o")
+    for extra, said in (
+        (("--corruptions", "nigt"), "did you mean night?"),
+        (("--corruptions", "depth-lost"), "the network takes rgb and thermal"),
+        (("--limit", "0"), "--limit 0: expected 1 or more"),
+        (("--holdout", "1"), "--holdout 1.0"),
+        (("--tolerance-px", "nan"), "finite"),
+        (("--corruption", "fog"), "did you mean --corruptions?"),
+        (("--also", model), "two models are called 'tiny'"),
+        (("--name", "a", "--name", "b"), "2 names for 1 models"),
+        (("--data", tmp_path / "nowhere"), "no such folder"),
+    ):
+        assert said in refused(*given, *extra, capsys=capsys)
+    assert "--out" in refused(model, capsys=capsys)
+
+
+def test_refuses_a_corruption_that_is_not_before_anything_is_drawn(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    said = refused(model, "--corruptions", "fog,jepg", "-o", out, capsys=capsys)
+    assert "did you mean jpeg?" in said
+    assert not out.exists()
+
+
+def test_refuses_options_of_a_folder_with_synthetic_scenes(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--synthetic-count" in refused(model, "--limit", 3, "-o", tmp_path, capsys=capsys)
+
+
+def test_refuses_models_of_other_classes_side_by_side(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_model(
+        tmp_path / "classes.onnx", tiny_classes_onnx(SIZE_HW), tiny_classes_manifest(SIZE_HW)
+    )
+    said = refused(model, other, "--data", folder, "-o", tmp_path / "o", capsys=capsys)
+    assert "cannot be compared" in said
+
+
+def test_refuses_a_folder_without_labels_and_rows_of_another_program(
+    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "rgb", tmp_path / "p" / "rgb")
+    shutil.copytree(folder / "thermal", tmp_path / "p" / "thermal")
+    said = refused(model, "--data", tmp_path / "p", "-o", tmp_path / "o", capsys=capsys)
+    assert "no labels/ folder" in said
+    (tmp_path / "o").mkdir(exist_ok=True)
+    for text in ("{", "[]", '{"schema": 1, "rows": {"a": {}}}', '{"schema": 9, "rows": {}}'):
+        (tmp_path / "o" / "rows.json").write_text(text)
+        said = refused(model, "--data", folder, "-o", tmp_path / "o", capsys=capsys)
+        assert "rows.json is not one" in said
+
+
+def test_from_python_a_mistake_is_one_error(model: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DifferSegError, match="worst"):
+        robustness(options(model, folder, tmp_path, worst=-1), QUIET)
