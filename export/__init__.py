@@ -19,15 +19,17 @@ if TYPE_CHECKING:
     from differseg.export.check import check
     from differseg.export.divergence import divergence
     from differseg.export.exporter import export_onnx
+    from differseg.export.lowering.registry import register_lowering
     from differseg.export.parity import parity
 
-__all__ = ["check", "divergence", "export_onnx", "parity"]
+__all__ = ["check", "divergence", "export_onnx", "parity", "register_lowering"]
 
 _LAZY = {
     "check": "differseg.export.check",
     "divergence": "differseg.export.divergence",
     "export_onnx": "differseg.export.exporter",
     "parity": "differseg.export.parity",
+    "register_lowering": "differseg.export.lowering.registry",
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+
+from differseg.errors import InputError
 from differseg.export.lowering.fourier import (
     LowerFft,
     LowerIrfft,
@@ -9,7 +12,7 @@ from differseg.export.lowering.fourier import (
     LowerRfft,
     LowerRfft2,
 )
-from differseg.export.lowering.framework import Lowering, name_of
+from differseg.export.lowering.framework import PREFIX, Lowering, name_of
 from differseg.export.lowering.gaussian import LowerGaussian
 from differseg.export.lowering.reassembly import LowerReassemble
 from differseg.export.lowering.saliency import LowerSaliencyDisplacement
@@ -41,7 +44,30 @@ _ALL: tuple[Lowering, ...] = (
 LOWERINGS: dict[str, Lowering] = {lowering.op_type: lowering for lowering in _ALL}
 """Node's name to the class that writes it out."""
 
-_NAMES = frozenset(map(name_of, LOWERINGS))
+
+def register_lowering(lowering: Lowering) -> None:
+    """Add the standard form of an operator of one's own, for every export of this process.
+
+    Args:
+        lowering: Its ``op_type`` is ``Differseg`` and the operator's name in capitals:
+            ``DiffersegSoftEdge`` is written for ``torch.ops.differseg.soft_edge``, which must be
+            registered by then.
+
+    Raises:
+        InputError: The name is taken or of another form, or there is no such operator.
+    """
+    op_type = lowering.op_type
+    name = name_of(op_type)
+    if not op_type.startswith(PREFIX) or op_type == PREFIX:
+        raise InputError(f"lowering: op_type '{op_type}': expected a name such as {PREFIX}SoftEdge")
+    if op_type in LOWERINGS:
+        raise InputError(f"lowering: there is one for {op_type} already; choose another name")
+    if not hasattr(torch.ops.differseg, name):
+        raise InputError(
+            f"lowering: there is no operator torch.ops.differseg.{name}; define it first with "
+            f'torch.library.custom_op("differseg::{name}", ...)'
+        )
+    LOWERINGS[op_type] = lowering
 
 
 def operator_in(name: str) -> str:
@@ -50,4 +76,5 @@ def operator_in(name: str) -> str:
     ``high_pass/rfft2/MatMul_1`` gives ``rfft2``, see :mod:`differseg.export.naming`.
     """
     parts = name.split("/")
-    return parts[-2] if len(parts) > 1 and parts[-2] in _NAMES else ""
+    named = len(parts) > 1 and parts[-2] in map(name_of, LOWERINGS)
+    return parts[-2] if named else ""
