@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from differseg.averaged_predictor import averaged
+from differseg.averaged_predictor import AveragedPredictor, averaged
 from differseg.class_metrics import ClassScores
 from differseg.data.datasets.judging import open_judged
+from differseg.data.datasets.published import PublishedDataset
 from differseg.data.folder import FolderDataset
 from differseg.data.synthetic_dataset import SyntheticDataset
 from differseg.errors import InputError
@@ -233,15 +234,18 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
             worst.add(scored.headline, row)
     binary = len(predictor.classes) == 2
     environment = describe_environment()
+    sizes_hw = (
+        predictor.sizes_hw if isinstance(predictor, AveragedPredictor) else (predictor.size_hw,)
+    )
     summary = {
         "model": predictor.name,
         "file": str(options.file or options.model),
         "data": options.data,
-        "split": getattr(samples, "split", None),
+        "split": samples.split if isinstance(samples, PublishedDataset) else None,
         "label_rule": samples.rule.name if isinstance(samples, FolderDataset) and samples.rule
         else None,
         "size": list(predictor.size_hw),
-        "sizes": [list(size) for size in getattr(predictor, "sizes_hw", [predictor.size_hw])],
+        "sizes": [list(size) for size in sizes_hw],
         "flip": options.flip,
         "normalize": options.normalize,
         "threshold": threshold if binary else None,

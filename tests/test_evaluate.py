@@ -96,6 +96,14 @@ def test_threshold_and_rule_are_honoured(checkpoint: Path, folder: Path) -> None
     assert other["metrics"]["precision"] == pytest.approx(20 / 80)
 
 
+def test_sizes_and_mirror_images_are_asked_for_and_said(checkpoint: Path, folder: Path) -> None:
+    plain = evaluate(options(checkpoint, folder)).summary
+    assert (plain["sizes"], plain["flip"], plain["split"]) == ([list(SIZE_HW)], False, None)
+    both = evaluate(options(checkpoint, folder, scale=(1.0, 2.0), flip=True)).summary
+    assert (both["sizes"], both["flip"]) == ([[64, 96], [128, 192]], True)
+    assert both["metrics"]["mae"] != plain["metrics"]["mae"]
+
+
 def test_holdout_judges_what_training_left_out(checkpoint: Path, folder: Path) -> None:
     evaluation = evaluate(options(checkpoint, folder, holdout=0.3))
     held_out = split_by_sequence(STEMS, 0.3).held_out
