@@ -1,4 +1,4 @@
-"""``differseg audit``: is a folder or a session fit to calibrate INT8 on.
+"""``differseg audit``: is a folder, a data set or a session fit to calibrate INT8 on.
 
 Ranges measured on data that the camera never shows are wrong in a way that no later step reports:
 random numbers, constant frames or the wrong camera give a model that runs and finds nothing.
@@ -35,9 +35,12 @@ class AuditOptions:
     Exit status 1 when an error was found.
     """
 
-    data: Path | None = option(None, metavar="DIR")
+    data: str | None = option(None, metavar="DIR")
     """Folder with rgb/ and thermal/, depth/ or flow/; a recorded session where it also holds
-    registration.json."""
+    registration.json; NAME:DIR of a published data set, see 'differseg datasets'."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); train when not given, as 'differseg quantize'
+    takes it."""
     rgb: str | None = option(None, metavar="SRC")
     """In place of --data: the RGB recording of a session, a video or a folder."""
     thermal: str | None = option(None, metavar="SRC")
@@ -111,7 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from differseg.calibration.audit_run import audit
 
     data = _data(options)
-    report = audit(data, _inputs(options), options.limit, pictures=options.pictures, progress=True)
+    report = audit(
+        data, _inputs(options), options.limit,
+        split=options.split, pictures=options.pictures, progress=True,
+    )  # fmt: skip
     console = Console()
     print_report(report, console)
     if options.pictures is not None:
@@ -121,11 +127,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if report.passed else 1
 
 
-def _data(options: AuditOptions) -> Path | RecordedSession:
+def _data(options: AuditOptions) -> str | RecordedSession:
     from differseg.calibration.session import RecordedSession, is_session
 
     if (options.data is None) == (options.rgb is None):
         raise InputError("audit: give --data DIR, or --rgb SRC (and --thermal SRC) of a session")
+    if options.split is not None and (options.data is None or is_session(options.data)):
+        raise InputError(
+            f"audit: --split {options.split}: a session has no splits; leave it away, or give "
+            "--data NAME:DIR"
+        )
     if options.data is not None:
         unused = [name for name in ("thermal", "registration") if getattr(options, name)]
         if unused:
@@ -152,6 +163,7 @@ def _data(options: AuditOptions) -> Path | RecordedSession:
 
 def _inputs(options: AuditOptions) -> tuple[InputSpec, ...]:
     from differseg.calibration.audit_run import plain_inputs
+    from differseg.data.datasets.registry import parse_data
     from differseg.runtime.model_file import read_manifest
 
     if options.model is not None:
@@ -162,7 +174,10 @@ def _inputs(options: AuditOptions) -> tuple[InputSpec, ...]:
         return plain_inputs([name.strip() for name in options.inputs.split(",")])
     if options.data is None:
         return plain_inputs(["rgb"] if options.thermal is None else ["rgb", "thermal"])
-    there = [name for name in get_args(Modality) if (options.data / name).is_dir()]
+    info, root = parse_data(options.data)
+    if info is not None:
+        return plain_inputs(info.modalities)
+    there = [name for name in get_args(Modality) if (root / name).is_dir()]
     if not there:
         folders = ", ".join(f"{name}/" for name in get_args(Modality))
         raise InputError(f"audit: {options.data}: holds none of {folders}")

@@ -16,9 +16,11 @@ from differseg.calibration.audit_coverage import (
     input_figures,
     light_counts,
 )
+from differseg.calibration.audit_files import files_of
 from differseg.calibration.audit_pictures import check_picture_path, write_pictures
 from differseg.calibration.audit_report import AuditReport, by_weight
-from differseg.calibration.audit_source import FolderMaterial, Item, Material, SessionMaterial
+from differseg.calibration.audit_source import FileMaterial, Item, Material, SessionMaterial
+from differseg.calibration.dataset import calibration_split
 from differseg.calibration.session import RecordedSession, is_session
 from differseg.errors import InputError
 from differseg.manifest import InputSpec, ThermalPolicy
@@ -33,26 +35,30 @@ def audit(
     inputs: tuple[InputSpec, ...],
     limit: int | None = None,
     *,
+    split: str | None = None,
     pictures: str | Path | None = None,
     progress: bool = False,
 ) -> AuditReport:
-    """Look at the images of a folder or session.
+    """Look at the images of a folder, a published data set or a session.
 
     Args:
-        data: Folder; a session where it holds ``registration.json``; or a session.
+        data: Folder; a session where it holds ``registration.json``; ``NAME:DIR`` of a data set; or
+            a session.
         inputs: The network's inputs, from its manifest or :func:`plain_inputs`.
         limit: Largest number of samples, spread evenly; None takes all.
+        split: Of a data set given by name; None takes ``train``, as calibration does.
         pictures: Image file for thumbnails.
         progress: Whether to show a progress bar on standard error.
 
     Raises:
-        InputError: There is no such folder, no images in it, or a limit below 1.
+        InputError: There is no such folder, no images in it, a data set that does not lie there,
+            or a limit below 1.
     """
     if limit is not None and limit < 1:
         raise InputError(f"audit: limit: expected a number of at least 1, got {limit}")
     if pictures is not None:
         check_picture_path(Path(pictures))
-    material = _material(data, inputs, limit)
+    material = _material(data, inputs, limit, split)
     items = list(_tracked(material.items(), progress))
     audited = Audited(inputs, [item for item in items if item.views], material.session)
     found = chain.from_iterable(check(audited) for check in (*IMAGE_CHECKS, *SET_CHECKS))
@@ -92,13 +98,17 @@ def plain_inputs(modalities: Sequence[str]) -> tuple[InputSpec, ...]:
 
 
 def _material(
-    data: str | Path | RecordedSession, inputs: tuple[InputSpec, ...], limit: int | None
+    data: str | Path | RecordedSession,
+    inputs: tuple[InputSpec, ...],
+    limit: int | None,
+    split: str | None,
 ) -> Material:
     if isinstance(data, RecordedSession):
         return SessionMaterial(data, inputs, limit)
-    if is_session(data):
+    if split is None and is_session(data):
         return SessionMaterial(RecordedSession.in_folder(data), inputs, limit)
-    return FolderMaterial(Path(data), inputs, limit)
+    files = files_of(str(data), inputs, calibration_split(str(data), split))
+    return FileMaterial(files, inputs, limit)
 
 
 def _tracked(items: Iterable[Item], progress: bool) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""What an audit looks at: the images of a folder, faulty ones too, or the frames of a session."""
+"""What an audit looks at: image files, faulty ones too, or the frames of a session."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from differseg.calibration.audit_files import AuditFiles
 from differseg.calibration.audit_measure import Measures, measure
 from differseg.calibration.audit_report import Finding, Level, some
 from differseg.calibration.session import RecordedSession
 from differseg.errors import DifferSegError, InputError
 from differseg.export.parity_data import spread
 from differseg.manifest import InputSpec
-from differseg.runtime.image_files import list_images, read_image
+from differseg.runtime.image_files import read_image
 from differseg.runtime.preprocess import prepare_input
 
 _COLOUR = ("rgb", "flow")
@@ -38,53 +39,43 @@ class Item:
     time_s: float | None = None
 
 
-class FolderMaterial:
-    """The images of a folder; what cannot be used becomes a finding.
+class FileMaterial:
+    """The images of a folder or a published data set; what cannot be used becomes a finding.
 
     Args:
-        root: Folder with one folder for each modality.
+        files: Where they lie.
         inputs: The network's inputs.
         limit: Largest number of samples, spread evenly; None takes all.
 
     Attributes:
         description: What it is, in words.
         findings: What was wrong with files; complete after ``items``.
-
-    Raises:
-        InputError: There is no such folder, or it holds none of the inputs.
     """
 
     session = False
 
-    def __init__(self, root: Path, inputs: tuple[InputSpec, ...], limit: int | None) -> None:
-        self._root, self._inputs = root, inputs
-        self.findings: list[Finding] = []
+    def __init__(self, files: AuditFiles, inputs: tuple[InputSpec, ...], limit: int | None) -> None:
+        self._files, self._inputs = files, inputs
+        self.findings: list[Finding] = list(files.findings)
         self._faults: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
-        if not root.is_dir():
-            raise InputError(f"audit: {root}: there is no such folder")
-        self._files = {spec.modality: self._listed(spec.modality) for spec in inputs}
-        names = sorted(set().union(*self._files.values()))
-        if not names:
-            wanted = ", ".join(f"{spec.modality}/" for spec in inputs)
-            raise InputError(f"audit: {root}: holds no images; expected {wanted} with equal names")
+        names = sorted(set().union(*files.files.values()))
         self._check_partners(names)
         count = len(names) if limit is None else min(limit, len(names))
         self.names = [names[index] for index in spread(len(names), count)]
         of = f" of {len(names)}" if count < len(names) else ""
-        self.description = f"{count}{of} images in {root}"
+        self.description = f"{count}{of} images {files.where}"
 
     def items(self) -> Iterator[Item]:
         """Yield every sample, with the images that can be used."""
         for name in self.names:
             images: dict[str, npt.NDArray[Any]] = {}
+            for path, held in self._files.by_file(name).items():
+                images |= self._read(name, path, held)
             views: dict[str, Measures] = {}
             for spec in self._inputs:
-                path = self._files[spec.modality].get(name)
-                image = None if path is None else self._read(path, spec.modality)
-                if path is None or image is None:
+                if spec.modality not in images:
                     continue
-                images[spec.modality] = image
-                view = self._measure(path, spec, image)
+                view = self._measure(name, spec, images[spec.modality])
                 if view is not None:
                     views[spec.modality] = view
             self._check_sizes(name, images)
@@ -94,17 +85,8 @@ class FolderMaterial:
             for (check, what, todo), where in self._faults.items()
         ]
 
-    def _listed(self, modality: str) -> dict[str, Path]:
-        folder = self._root / modality
-        try:
-            return list_images(folder)
-        except InputError as error:
-            todo = f"add {modality}/, or audit for the inputs that are there (--inputs)"
-            self.findings.append(Finding("error", "pairs", str(error), (f"{modality}/",), todo))
-            return {}
-
     def _check_partners(self, names: list[str]) -> None:
-        for modality, files in self._files.items():
+        for modality, files in self._files.files.items():
             alone = [name for name in names if name not in files]
             if files and alone:
                 what = f"{len(alone)} of {len(names)} samples have no image in {modality}/"
@@ -113,26 +95,24 @@ class FolderMaterial:
                 self.findings.append(Finding("error", "pairs", what, places, todo))
 
     def _elsewhere(self, name: str) -> str:
-        return next(
-            f"{modality}/{files[name].name}"
-            for modality, files in self._files.items()
-            if name in files
-        )
+        held = next(iter(self._files.by_file(name).values()))
+        return self._files.place(name, held[0])
 
-    def _read(self, path: Path, modality: str) -> npt.NDArray[Any] | None:
-        """Return the image, RGB where it has colours; None, with a fault, where there is none."""
+    def _read(self, name: str, path: Path, held: list[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return the images of a file, RGB where they have colours; none, with a fault, if bad."""
         try:
-            image = read_image(path, modality)
+            return self._files.read(name, held)
         except InputError as error:
-            fault = "modality" if _reads_as_another(path, modality) else "unreadable"
+            fault = "modality" if _reads_as_another(path, held[0]) else "unreadable"
             text = str(error).split(f"{path}: ", 1)[-1].partition("; ")[0]
-            todo = f"put {modality} images there" if fault == "modality" else "replace the file"
-            self._faults[fault, f"{modality}: {text}", todo].append(f"{modality}/{path.name}")
-            return None
-        return np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+            kinds = ", ".join(held)
+            todo = f"put {kinds} images there" if fault == "modality" else "replace the file"
+            place = path.relative_to(self._files.root).as_posix()
+            self._faults[fault, f"{kinds}: {text}", todo].append(place)
+            return {}
 
-    def _measure(self, path: Path, spec: InputSpec, image: npt.NDArray[Any]) -> Measures | None:
-        place = f"{spec.modality}/{path.name}"
+    def _measure(self, name: str, spec: InputSpec, image: npt.NDArray[Any]) -> Measures | None:
+        place = self._files.place(name, spec.modality)
         if image.dtype.kind == "f" and not np.isfinite(image).all():
             what = f"{spec.modality}: values that are NaN or infinite"
             self._faults["nan", what, "replace them by a number, or the file"].append(place)
@@ -220,4 +200,4 @@ class SessionMaterial:
         self.findings.append(Finding(level, "pairs", what, (), todo))
 
 
-Material = FolderMaterial | SessionMaterial
+Material = FileMaterial | SessionMaterial

@@ -1,7 +1,7 @@
 """Calibration sets: what the network is fed while its ranges are measured.
 
-The feeds are byte for byte what the device feeds: images of a folder as ``run_images`` prepares
-them, frames of a recorded session as ``run_camera`` does.
+The feeds are byte for byte what the device feeds: images of a folder or a published data set as
+``run_images`` prepares them, frames of a recorded session as ``run_camera`` does.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from differseg.calibration.session import RecordedSession, is_session
+from differseg.data.datasets.definition import TRAIN
+from differseg.data.datasets.registry import parse_data
+from differseg.data.datasets.training import check_learnt
 from differseg.data.folder import LABELS, FolderDataset
 from differseg.errors import InputError
 from differseg.export.parity_data import Sample, Samples, load_samples, spread
 from differseg.file_hash import sha256_of
 from differseg.manifest import ClassSpec, InputSpec
-from differseg.runtime.image_files import list_images
 
 Feed = dict[str, npt.NDArray[Any]]
 """Input name -> array as the manifest's InputSpec describes it."""
@@ -51,17 +53,21 @@ class CalibrationSet:
         inputs: tuple[InputSpec, ...],
         limit: int | None = None,
         *,
+        split: str | None = None,
         label_rule: str = "auto",
         classes: Sequence[ClassSpec] = (),
     ) -> CalibrationSet:
-        """Take a folder for what it is: a session where it holds ``registration.json``.
+        """Take data for what they are: a session where a folder holds ``registration.json``.
 
-        Arguments and errors are those of :meth:`from_folder` and :meth:`from_session`.
+        Arguments and errors are those of :meth:`from_folder` and :meth:`from_session`; a session
+        has no splits.
         """
-        if is_session(root):
+        if split is None and is_session(root):
             session = RecordedSession.in_folder(root)
             return cls.from_session(session, inputs, limit, label_rule=label_rule, classes=classes)
-        return cls.from_folder(root, inputs, limit, label_rule=label_rule, classes=classes)
+        return cls.from_folder(
+            root, inputs, limit, split=split, label_rule=label_rule, classes=classes
+        )
 
     @classmethod
     def from_folder(
@@ -70,24 +76,30 @@ class CalibrationSet:
         inputs: tuple[InputSpec, ...],
         limit: int | None = None,
         *,
+        split: str | None = None,
         label_rule: str = "auto",
         classes: Sequence[ClassSpec] = (),
     ) -> CalibrationSet:
-        """Take the images of a folder, each as a single image.
+        """Take the images of a folder or a published data set, each as a single image.
 
         Args:
             root: Folder with ``rgb/`` and ``thermal/``, ``depth/`` or ``flow/``, and ``labels/``
-                where there are any, by equal stem.
+                where there are any, by equal stem; or ``NAME:DIR`` of a published data set.
             inputs: The network's inputs, from its manifest.
-            limit: Largest number of images, spread evenly over the folder; None takes all.
+            limit: Largest number of images, spread evenly over the data; None takes all.
+            split: Of a data set given by name; None takes ``train``.
             label_rule: See :mod:`differseg.data.labels`.
             classes: The network's classes; none stands for two.
 
         Raises:
-            InputError: No such folder, no images, unmatched stems, or a limit below 1.
+            InputError: No such folder or data set, no images, unmatched stems, a data set to judge
+                on alone without its split said, or a limit below 1.
         """
-        samples = load_samples(inputs, Path(root), limit, label_rule=label_rule, classes=classes)
-        return cls(_FolderSource(Path(root), samples, inputs), inputs)
+        samples = load_samples(
+            inputs, root, limit,
+            split=calibration_split(str(root), split), label_rule=label_rule, classes=classes,
+        )  # fmt: skip
+        return cls(_FolderSource(samples), inputs)
 
     @classmethod
     def from_session(
@@ -149,6 +161,26 @@ class CalibrationSet:
         return self._fingerprint
 
 
+def calibration_split(data: str, split: str | None) -> str | None:
+    """Return the split to measure ranges on: ``train``, so that no figure is made on its images.
+
+    Args:
+        data: What ``--data`` says.
+        split: The split asked for; None where none is.
+
+    Returns:
+        A split of a data set given by name; of a plain folder what was asked for.
+
+    Raises:
+        InputError: An unknown data set, or one that has nothing to learn from.
+    """
+    info, _ = parse_data(data)
+    if info is None or split is not None:
+        return split
+    check_learnt(info, f"; or give --split {info.judged}")
+    return TRAIN
+
+
 class _Source(Protocol):
     """Where samples come from."""
 
@@ -166,14 +198,13 @@ class _Source(Protocol):
 class _FolderSource:
     taken: tuple[str, ...] = ()
 
-    def __init__(self, root: Path, samples: Samples, inputs: tuple[InputSpec, ...]) -> None:
-        self._root, self._samples, self._inputs = root, samples, inputs
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
         self.description = samples.description
         self.names = samples.stems
 
     def files(self) -> list[Path]:
-        listed = [list_images(self._root / spec.modality) for spec in self._inputs]
-        return [images[name] for images in listed for name in self.names]
+        return list(self._samples.files)
 
     def samples(self) -> Iterator[Sample]:
         return iter(self._samples)

@@ -38,9 +38,13 @@ class QuantizeOptions:
     """The float32 file, from 'differseg export'."""
     out: Path = option(short="-o", metavar="G.onnx")
     """The file to write."""
-    data: Path = option(metavar="DIR")
+    data: str = option(metavar="DIR")
     """Images to calibrate on, and to judge the result by: a folder with rgb/ and thermal/, depth/
-    or flow/ (labels/ where there are any), or a recorded session."""
+    or flow/ (labels/ where there are any), a recorded session, or NAME:DIR of a published data
+    set, see 'differseg datasets'."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); train when not given, so that the figures on
+    test stay honest."""
     target: str = option(DEFAULT_TARGET, metavar="NAME")
     """What the file must be good for, see 'differseg check --help'."""
     method: Literal["min-max", "entropy", "percentile", "modelopt-max", "modelopt-entropy"] = (
@@ -48,7 +52,7 @@ class QuantizeOptions:
     )
     """How the range of a tensor is chosen; modelopt-... by NVIDIA ModelOpt, where installed."""
     images: int = option(100, metavar="N")
-    """Calibrate and judge on at most N images, spread evenly over DIR."""
+    """Calibrate and judge on at most N images, spread evenly over the data."""
     label_rule: str = option("auto", metavar="RULE")
     """How labels become classes, see 'differseg parity --help'; none judges by float32's masks."""
     max_drop: float = option(0.005, metavar="D")
@@ -103,7 +107,7 @@ def quantize(
     from differseg.calibration.quantize_run import run_quantize
 
     return run_quantize(
-        QuantizeOptions(file=Path(file), data=Path(data), out=Path(out), **options)  # type: ignore[arg-type]
+        QuantizeOptions(file=Path(file), data=str(data), out=Path(out), **options)  # type: ignore[arg-type]
     )
 
 

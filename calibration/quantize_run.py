@@ -104,11 +104,11 @@ def run_quantize(options: QuantizeOptions, announce: Announce = silent) -> Quant
         )
     with written_whole(options.out, keep_failed=options.keep_failed) as part:
         with steps("audit") as said:
-            audited = audit(options.data, manifest.inputs, options.images)
+            audited = audit(options.data, manifest.inputs, options.images, split=options.split)
             audited.require_passed()
             said.append(f"{audited.images} images, {len(audited.findings)} finding(s)")
         images = CalibrationSet.open(
-            options.data, manifest.inputs, options.images,
+            options.data, manifest.inputs, options.images, split=options.split,
             label_rule=options.label_rule, classes=manifest.classes,
         )  # fmt: skip
         with steps("calibrate") as said:

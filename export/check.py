@@ -59,9 +59,13 @@ class CheckOptions:
     """With --real: the shape of a dynamic input, or the numbers of an input that a shape is made
     of, as of trtexec (may be repeated). By default a free first axis is 1 to 4, any other 256 to
     512."""
-    data: Path | None = option(None, metavar="DIR")
-    """Also run the file on images and name every tensor that float16 does not hold: the float16
-    tensors of a typed file, all of a float32 file as if it were to become float16."""
+    data: str | None = option(None, metavar="DIR")
+    """Also run the file on images, a folder or NAME:DIR of a published data set, and name every
+    tensor that float16 does not hold: the float16 tensors of a typed file, all of a float32 file as
+    if it were to become float16."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); the one that figures are reported on when not
+    given."""
     json: bool = False
     """Print the whole report as one JSON document on the last line."""
 
@@ -130,6 +134,7 @@ def check(
     plugins: Sequence[Path | str] = (),
     shapes: Shapes | None = None,
     data: Path | str | None = None,
+    split: str | None = None,
 ) -> CheckReport:
     """Hold an ONNX file against a target.
 
@@ -140,7 +145,9 @@ def check(
         plugins: TensorRT plugin libraries that these load first; they run on this machine.
         shapes: Input name -> its shape for these, or the numbers of an input that a shape is made
             of.
-        data: Folder of images to run the file on, see :mod:`differseg.export.range_guard`.
+        data: Folder of images, or ``NAME:DIR`` of a published data set, to run the file on, see
+            :mod:`differseg.export.range_guard`.
+        split: Of a data set given by name; None takes the one that figures are reported on.
 
     Raises:
         InputError: There is no such target, the images cannot be used, plugins or shapes are given
@@ -170,7 +177,9 @@ def check(
     if data is not None:
         with naming_the_extra("differseg check --data"):
             from differseg.export.range_guard import guard
-        nodes = (*nodes, *guard(model, Path(data)))
+        nodes = (*nodes, *guard(model, data, split))
+    elif split is not None:
+        raise InputError(f"--split {split}: there is no data set; give --data NAME:DIR")
     profiles = choose_profiles(model, shapes or {}) if real else {}
     targets, opset, checker = (
         levels_by_target(model, view),
@@ -272,8 +281,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     shapes = read_shapes(options.shapes)
     report = check(
-        options.model, options.target, options.real, options.plugin, shapes, options.data
-    )
+        options.model, options.target, options.real, options.plugin, shapes, options.data,
+        options.split,
+    )  # fmt: skip
     print_report(report, Console())
     if options.json:
         print(json.dumps(report.to_plain()))

@@ -73,6 +73,7 @@ def divergence(
     limit: int = 1,
     limits: LayerLimits | None = None,
     chunk_bytes: int | None = None,
+    split: str | None = None,
     label_rule: str = "auto",
 ) -> Divergence:
     """Compare two forms of a network tensor by tensor.
@@ -81,11 +82,13 @@ def divergence(
         a: The reference: a checkpoint, an .onnx file, an engine, or a model with shipped weights;
             one of the two is an .onnx file.
         b: What is judged against it, likewise.
-        data: Folder of images; None takes synthetic scenes.
+        data: Folder of images, or ``NAME:DIR`` of a published data set; None takes synthetic
+            scenes.
         limit: Number of images, spread evenly.
         limits: From where on a node is a suspect; None goes by the precision of both.
         chunk_bytes: Bytes of tensors that are compared at once; more takes more memory, less takes
             more runs.
+        split: Of a data set given by name; None takes the one that figures are reported on.
         label_rule: How label values become classes, as for parity.
 
     Raises:
@@ -95,10 +98,10 @@ def divergence(
     """
     first, second = open_pair(a, b)
     try:
-        folder = None if data is None else Path(data)
         samples = load_samples(
-            first.inputs, folder, limit, label_rule=label_rule, classes=first.side.classes
-        )
+            first.inputs, data, limit, split=split, label_rule=label_rule,
+            classes=first.side.classes,
+        )  # fmt: skip
         return compare_layers(first, second, samples, limits, chunk_bytes=chunk_bytes)
     finally:
         first.close()

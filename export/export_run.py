@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from differseg.data.datasets.registry import parse_data
 from differseg.errors import CheckFailedError, InputError, MissingComponentError
 from differseg.export import rtx
 from differseg.export.check import CheckReport, check
@@ -174,8 +175,10 @@ def _check_options(options: ExportOptions) -> None:
     find_target(options.target)
     if options.limit is not None and options.limit < 1:
         raise InputError(f"export: --limit: expected a number of at least 1, got {options.limit}")
-    if options.data is not None and not options.data.is_dir():
-        raise InputError(f"export: --data: there is no folder {options.data}")
+    if options.data is not None:
+        _, root = parse_data(options.data)
+        if not root.is_dir():
+            raise InputError(f"export: --data: there is no folder {root}")
 
 
 @dataclass(frozen=True)
@@ -264,8 +267,9 @@ def _samples(source: NetworkSource, size_hw: tuple[int, int], options: ExportOpt
         limit = SYNTHETIC_SCENES
     inputs = input_specs(source.spec, size_hw, source.thermal_policy or ThermalPolicy())
     samples = load_samples(
-        inputs, options.data, limit, label_rule=options.label_rule, classes=source.spec.classes
-    )
+        inputs, options.data, limit,
+        split=options.split, label_rule=options.label_rule, classes=source.spec.classes,
+    )  # fmt: skip
     if options.data is not None:
         next(iter(samples))
     return samples

@@ -52,9 +52,13 @@ class ParityOptions(EngineOptions, Thresholds):
     """The reference."""
     b: str = option(positional=True, metavar="B")
     """What is judged against it."""
-    data: Path | None = option(None, metavar="DIR")
+    data: str | None = option(None, metavar="DIR")
     """Folder with rgb/ and thermal/, depth/ or flow/, and labels/ where there are any, by equal
-    stem; 8 synthetic scenes where it is left out."""
+    stem; NAME:DIR of a published data set, see 'differseg datasets'; 8 synthetic scenes where it is
+    left out."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); the one that figures are reported on when not
+    given."""
     limit: int | None = option(None, metavar="N")
     """Use at most N images, spread evenly over the folder."""
     label_rule: str = option("auto", metavar="RULE")
@@ -80,6 +84,7 @@ def parity(
     thresholds: Thresholds | None = None,
     report: str | Path | None = None,
     limit: int | None = None,
+    split: str | None = None,
     label_rule: str = "auto",
     layers: bool = False,
     engine: EngineOptions | None = None,
@@ -90,11 +95,12 @@ def parity(
     Args:
         a: The reference: a checkpoint, an .onnx file, or a model with shipped weights.
         b: What is judged against it, likewise.
-        data: Folder of images (see :func:`differseg.export.parity_data.load_samples`); None takes
-            synthetic scenes.
+        data: Folder of images, or ``NAME:DIR`` of a published data set (see
+            :func:`differseg.export.parity_data.load_samples`); None takes synthetic scenes.
         thresholds: Limits of the verdict.
         report: An ``.html`` file to write.
         limit: Largest number of images.
+        split: Of a data set given by name; None takes the one that figures are reported on.
         label_rule: How label values become classes.
         layers: Also compare layer by layer, on the worst image.
         engine: What runs b, an .onnx file; None takes ONNX Runtime on the processor.
@@ -117,10 +123,10 @@ def parity(
         )
     first, second = open_pair(a, b, engine, engine_key)
     try:
-        folder = None if data is None else Path(data)
         samples = load_samples(
-            first.inputs, folder, limit, label_rule=label_rule, classes=first.side.classes
-        )
+            first.inputs, data, limit,
+            split=split, label_rule=label_rule, classes=first.side.classes,
+        )  # fmt: skip
         panels = 0 if report is None else MAX_PANELS
         with _progress() as progress:
             result = _compare(
@@ -273,6 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         thresholds=limits,
         report=options.report,
         limit=options.limit,
+        split=options.split,
         label_rule=options.label_rule,
         layers=options.layers,
         engine=_engine(options),

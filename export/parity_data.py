@@ -1,4 +1,4 @@
-"""Images to compare two forms of a model on: a folder of the user's, or synthetic scenes."""
+"""Images to compare two forms of a model on: a folder, a data set by name, or synthetic scenes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.datasets.published import PublishedDataset
+from differseg.data.datasets.registry import open_dataset
 from differseg.data.folder import FolderDataset
 from differseg.data.synthetic import SyntheticScene
 from differseg.errors import InputError
 from differseg.export.parity_result import Picture
 from differseg.manifest import ClassSpec, InputSpec
+from differseg.models.spec import BINARY_CLASSES
 from differseg.runtime.preprocess import prepare_input
 
 SYNTHETIC_SCENES = 8
@@ -91,9 +94,14 @@ class Samples:
         description: What they are, in words.
     """
 
-    def __init__(self, source: _Folder | _Synthetic, inputs: tuple[InputSpec, ...]) -> None:
+    def __init__(self, source: _Files | _Synthetic, inputs: tuple[InputSpec, ...]) -> None:
         self._source, self._inputs = source, inputs
         self.description = source.description
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the inputs are read from, each once; none of synthetic scenes."""
+        return self._source.files
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -154,6 +162,8 @@ class _Synthetic:
     classes alone: the scenes know no others.
     """
 
+    files: tuple[Path, ...] = ()
+
     def __init__(self, inputs: tuple[InputSpec, ...], count: int, binary: bool) -> None:
         self._modalities = [spec.modality for spec in inputs]
         self._binary = binary
@@ -184,30 +194,26 @@ class _Synthetic:
         return self.stems[index], images, label
 
 
-class _Folder:
-    """A folder of images by equal stem."""
+class _Files:
+    """Images on disk: a folder by equal stem, or a split of a published data set."""
 
-    def __init__(
-        self,
-        inputs: tuple[InputSpec, ...],
-        root: Path,
-        limit: int | None,
-        label_rule: str,
-        classes: Sequence[ClassSpec],
-    ) -> None:
-        modalities = tuple(spec.modality for spec in inputs)
-        self._data = FolderDataset(
-            root, modalities=modalities, label_rule=label_rule, classes=classes
-        )
-        total = len(self._data)
-        # Evenly over the folder: the first images of a drive all show the same street.
+    def __init__(self, data: FolderDataset, limit: int | None) -> None:
+        self._data = data
+        total = len(data)
+        # Evenly over all: the first images of a drive show the same street.
         self._indices = spread(total, limit)
         count = len(self._indices)
-        self.stems = tuple(self._data.stems[index] for index in self._indices)
+        self.stems = tuple(data.stems[index] for index in self._indices)
         of = f" of {total}" if count < total else ""
-        rule = self._data.rule
-        labels = "no labels" if rule is None else f"labels by the rule {rule.name}"
-        self.description = f"{count}{of} images in {root}, {labels}"
+        labels = "no labels" if data.rule is None else f"labels by the rule {data.rule.name}"
+        self.description = f"{count}{of} images {_place(data)}, {labels}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        found = [
+            self._data.files[what][stem] for what in self._data.modalities for stem in self.stems
+        ]
+        return tuple(dict.fromkeys(found))
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -219,11 +225,18 @@ class _Folder:
         return stem, item, label
 
 
+def _place(data: FolderDataset) -> str:
+    if isinstance(data, PublishedDataset):
+        return f"of {data.name}, split {data.split}, in {data.root}"
+    return f"in {data.root}"
+
+
 def load_samples(
     inputs: tuple[InputSpec, ...],
-    data: Path | None,
+    data: str | Path | None,
     limit: int | None,
     *,
+    split: str | None = None,
     label_rule: str = "auto",
     classes: Sequence[ClassSpec] = (),
 ) -> Samples:
@@ -232,19 +245,30 @@ def load_samples(
     Args:
         inputs: The network's inputs.
         data: Folder with ``rgb/`` and ``thermal/``, ``depth/`` or ``flow/``, and ``labels/`` where
-            there are any, by equal stem; None takes synthetic scenes by fixed seeds.
-        limit: Largest number of images, spread evenly over the folder; None takes all.
+            there are any, by equal stem; ``NAME:DIR`` of a published data set; None takes
+            synthetic scenes by fixed seeds.
+        limit: Largest number of images, spread evenly over the data; None takes all.
+        split: Of a data set given by name; None takes the one that figures are reported on.
         label_rule: How label values become 0 and 1, see :mod:`differseg.data.labels`; for more
             than two classes :mod:`differseg.data.class_labels`.
         classes: The network's classes; none stands for two.
 
     Raises:
-        InputError: A limit below 1, no images, unmatched stems; while iterating, an image that
-            cannot be used.
+        InputError: A limit below 1, no images, unmatched stems, an unknown data set or split;
+            while iterating, an image that cannot be used.
     """
     if limit is not None and limit < 1:
         raise InputError(f"parity: limit: expected a number of at least 1, got {limit}")
     if data is None:
+        if split is not None:
+            raise InputError(
+                f"--split {split}: names a split of a data set, and none is given; add --data "
+                "NAME:DIR"
+            )
         count = min(limit or SYNTHETIC_SCENES, SYNTHETIC_SCENES)
         return Samples(_Synthetic(inputs, count, binary=len(classes) <= 2), inputs)
-    return Samples(_Folder(inputs, data, limit, label_rule, classes), inputs)
+    modalities = tuple(spec.modality for spec in inputs)
+    opened = open_dataset(
+        str(data), split, modalities, label_rule=label_rule, classes=classes or BINARY_CLASSES
+    )
+    return Samples(_Files(opened, limit), inputs)

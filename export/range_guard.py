@@ -21,21 +21,25 @@ IMAGES = 8
 _SOURCE = "IEEE 754 binary16; measured in ONNX Runtime"
 
 
-def guard(model: onnx.ModelProto, data: Path) -> list[Verdict]:
-    """Look at a file on the images of a folder.
+def guard(model: onnx.ModelProto, data: str | Path, split: str | None = None) -> list[Verdict]:
+    """Look at a file on images.
 
     Args:
         model: With a manifest.
-        data: Folder of images, see :func:`differseg.export.parity_data.load_samples`.
+        data: Folder of images or published data set, see
+            :func:`differseg.export.parity_data.load_samples`.
+        split: Of a data set given by name.
 
     Raises:
-        InputError: It has no manifest, or the folder cannot be used.
+        InputError: It has no manifest, or the data cannot be used.
         DifferSegError: ONNX Runtime cannot run the graph.
     """
     manifest = manifest_of(model)
     if manifest is None:
         raise InputError("check: --data: the file has no manifest that says what images it takes")
-    samples = load_samples(manifest.inputs, data, None, label_rule="none", classes=manifest.classes)
+    samples = load_samples(
+        manifest.inputs, data, None, split=split, label_rule="none", classes=manifest.classes
+    )
     return list(range_verdicts(model, Feeds(samples, IMAGES)))
 
 

@@ -65,8 +65,12 @@ class ExportOptions:
     (for the TensorRT plugin library); a network without them is the same in all forms."""
     target: str = option(DEFAULT_TARGET, metavar="NAME")
     """What the file must be good for, see 'differseg check --help'."""
-    data: Path | None = option(None, metavar="DIR")
-    """Folder with rgb/ and thermal/, depth/ or flow/ to compare on; by default synthetic scenes."""
+    data: str | None = option(None, metavar="DIR")
+    """Folder with rgb/ and thermal/, depth/ or flow/ to compare on; NAME:DIR of a published data
+    set, see 'differseg datasets'; by default synthetic scenes."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); the one that figures are reported on when not
+    given."""
     label_rule: str = option("auto", metavar="RULE")
     """How labels in DIR become classes, see 'differseg parity --help'; none leaves them out."""
     limit: int | None = option(None, metavar="N")

@@ -22,6 +22,8 @@ _INDEXED, _FOUR_CHANNELS = 3, 6  # colour types of a PNG
 def list_images(folder: str | Path) -> dict[str, Path]:
     """Return stem -> path of a folder's images, in the order of the stems.
 
+    Hidden files are left out: macOS puts a ``._a.png`` beside each ``a.png`` on foreign disks.
+
     Raises:
         InputError: No such folder, no images in it, or two images of one stem.
     """
@@ -30,7 +32,7 @@ def list_images(folder: str | Path) -> dict[str, Path]:
         raise InputError(f"{folder}: there is no such folder")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
         if path.stem in found:
             raise InputError(

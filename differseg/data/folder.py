@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +27,35 @@ from differseg.errors import InputError
 from differseg.manifest import ClassSpec
 from differseg.runtime.image_files import list_images, read_image
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 LABELS = "labels"
 """Name of the folder of label images."""
 
+Planes = dict[str, npt.NDArray[Any]]
+Decoder = Callable[[Path, Sequence[str]], Planes]
+"""From a file and what is asked of it (modalities, ``labels``) to arrays.
+
+``rgb`` and ``flow`` (H, W, 3) uint8 RGB; ``thermal`` and ``depth`` (H, W) in the bit depth of the
+file; ``labels`` (H, W) uint8 or uint16.
+"""
+
 _PROBED_LABELS = 48
 _SHOWN = 3
+
+
+def decode_camera(path: Path, wanted: Sequence[str]) -> Planes:
+    """Read a file as a camera of its modality gives it, see ``read_image``.
+
+    Raises:
+        InputError: It cannot be read, or has other channels; names the file.
+    """
+    planes: Planes = {}
+    for name in wanted:
+        image = read_image(path, "label" if name == LABELS else name)
+        planes[name] = np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+    return planes
 
 
 class FolderDataset:
@@ -73,6 +98,7 @@ class FolderDataset:
         self.root = Path(root)
         self.modalities = tuple(modalities)
         self._labelled = label_rule != NO_LABELS
+        self._decode: Decoder = decode_camera
         self._files = self._index()
         self.stems = sorted(self._files[self.modalities[0]])
         if stems is not None:
@@ -102,35 +128,58 @@ class FolderDataset:
         """Whether samples have a mask."""
         return LABELS in self._files
 
+    @property
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        """Modality, or ``labels``, to the file of each sample; one file may hold several."""
+        return self._files
+
     def __len__(self) -> int:
         return len(self.stems)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read one sample.
+        """Read one sample, each of its files once.
 
         Raises:
             InputError: An image cannot be read, has the wrong channels, or another size than its
                 partner; names the file.
         """
         stem = self.stems[index]
-        sample: dict[str, Any] = {"stem": stem}
-        for name in self.modalities:
-            image = read_image(self._files[name][stem], name)
-            sample[name] = np.ascontiguousarray(image[:, :, ::-1]) if image.ndim == 3 else image
+        wanted = [*self.modalities, *([LABELS] if self.rule is not None else [])]
+        planes = self.decode(stem, wanted)
+        sample: dict[str, Any] = {"stem": stem} | {name: planes[name] for name in self.modalities}
         if self.rule is not None:
-            sample["mask"] = self.mask(index)
+            sample["mask"] = self.rule.apply(planes[LABELS], str(self._files[LABELS][stem]))
         self._check_sizes(sample)
         return sample
 
+    def decode(self, stem: str, wanted: Sequence[str]) -> Planes:
+        """Read some of a sample's images, each file once; ``labels`` are as they stand there.
+
+        Args:
+            stem: Name of the sample.
+            wanted: Modalities of this data set, and ``labels`` where it has some.
+
+        Raises:
+            InputError: A file cannot be read, or has the wrong channels; names it.
+        """
+        by_file: dict[Path, list[str]] = {}
+        for what in wanted:
+            by_file.setdefault(self._files[what][stem], []).append(what)
+        planes: Planes = {}
+        for path, held in by_file.items():
+            planes |= self._decode(path, held)
+        return planes
+
     def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """Read the label of one sample alone; the folder has some.
+        """Read the label of one sample alone; the data set is read with labels.
 
         Raises:
             InputError: It cannot be read, or holds a value outside the rule; names the file.
         """
         assert self.rule is not None
-        path = self._files[LABELS][self.stems[index]]
-        return self.rule.apply(read_image(path, "label"), str(path))
+        stem = self.stems[index]
+        labels = self.decode(stem, (LABELS,))[LABELS]
+        return self.rule.apply(labels, str(self._files[LABELS][stem]))
 
     def require_known_pixels(self) -> None:
         """Refuse labels that hold nothing to learn from or judge by; reads up to the first pixel.
@@ -147,10 +196,9 @@ class FolderDataset:
             "that name classes, or another --label-rule or --holdout"
         )
 
-    def select(self, stems: Sequence[str]) -> FolderDataset:
+    def select(self, stems: Sequence[str]) -> Self:
         """Return the same data set with only these samples, in this order, by the same rule."""
-        part = object.__new__(FolderDataset)
-        part.__dict__.update(self.__dict__)
+        part = copy.copy(self)
         part.stems = list(stems)
         return part
 
@@ -199,13 +247,13 @@ class FolderDataset:
             )
 
     def _guess_rule(self) -> LabelRule | ClassRule:
-        files = self._files[LABELS]
-        stems = sorted(files)  # of the folder, so that every part of it has the same rule
+        # of the whole folder, so that every part of it has the same rule
+        stems = sorted(self._files[LABELS])
         count = min(len(stems), _PROBED_LABELS)
         spread = np.linspace(0, len(stems) - 1, count).round().astype(int)
         values: set[int] = set()
         for index in spread:
-            label: npt.NDArray[Any] = read_image(files[stems[int(index)]], "label")
+            label = self.decode(stems[int(index)], (LABELS,))[LABELS]
             values.update(int(value) for value in np.unique(label))
         where = f"data {self.root / LABELS}, {count} files read"
         if self._classes:

@@ -52,6 +52,24 @@ def write_pairs(folder: Path, count: int = COUNT) -> Path:
     return folder
 
 
+def write_mfnet(folder: Path, count: int = COUNT) -> Path:
+    """Write MFNet's release: RGB and thermal (8 bit) in one PNG, labels, and a list a split.
+
+    The last two samples are ``test``, the rest is ``train``.
+    """
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True)
+    names = [f"{index:05d}D" for index in range(count)]
+    for index, name in enumerate(names):
+        rgb = rgb_picture(index, mean=30 if index % 2 else 110)
+        thermal = np.clip(120 + 40 * picture(10_000 + index), 1, 254).astype(np.uint8)
+        put(folder / "images" / f"{name}.png", np.dstack([rgb, thermal]))
+        put(folder / "labels" / f"{name}.png", (thermal > 140).astype(np.uint8))
+    for split, listed in (("train", names[:-2]), ("test", names[-2:])):
+        (folder / f"{split}.txt").write_text("\n".join(listed), encoding="utf-8")
+    return folder
+
+
 def write_drive(folder: Path, count: int) -> Path:
     """Write a session: two views that move by 8 pixels a frame and grow warmer, and labels."""
     width, height = SIZE_WH

@@ -19,6 +19,7 @@ from calibration_data import (
     put,
     rgb_picture,
     thermal_picture,
+    write_mfnet,
     write_pairs,
 )
 from tiny_network import tiny_manifest, tiny_onnx, write_model
@@ -385,6 +386,24 @@ def test_the_verb(clean: Path, folder: Path, capsys: pytest.CaptureFixture[str])
     assert framed(sheet) > 0
 
 
+def test_a_published_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = f"mfnet:{write_mfnet(tmp_path)}"
+    assert main(["--data", data, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["data"] == f"4 images of mfnet, split train, in {tmp_path}"
+    assert [row["name"] for row in document["inputs"]] == ["rgb", "thermal"]
+    black = get(tmp_path / "images/00004D.png").copy()
+    black[:, :, 3] = 7
+    put(tmp_path / "images/00004D.png", black)
+    put(tmp_path / "images/00005D.png", black[:, :, :3])
+    assert audit(data, INPUTS).passed
+    report = audit(data, INPUTS, split="test")
+    assert found(report, "constant").where == ("images/00004D.png (thermal)",)
+    broken = found(report, "unreadable")
+    assert broken.where == ("images/00005D.png",)
+    assert broken.what.startswith("rgb, thermal: expected 8-bit red, green, blue and thermal")
+
+
 def framed(sheet: Path) -> int:
     """Count the pixels in the colour of an error's frame."""
     return int((get(sheet) == np.array([52, 64, 235], np.uint8)).all(axis=2).sum())
@@ -409,6 +428,9 @@ def test_the_model_says_what_it_takes(
     ("argv", "text"),
     [
         ([], "give --data DIR, or --rgb SRC"),
+        (["--rgb", "x", "--split", "test"], "--split test: a session has no splits"),
+        (["--data", "DIR", "--split", "test"], "is a plain folder, which has no splits"),
+        (["--data", "mfnet:DIR"], "expected MFNet, RGB-thermal urban scenes"),
         (["--data", "DIR", "--rgb", "x"], "give --data DIR, or --rgb SRC"),
         (["--data", "DIR", "--thermal", "x"], "--thermal goes with --rgb"),
         (["--data", "DIR/none"], "holds none of rgb/"),

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from calibration_data import get, inputs_of, put, write_drive, write_pairs
+from calibration_data import get, inputs_of, put, write_drive, write_mfnet, write_pairs
 from tiny_network import tiny_manifest, tiny_onnx, write_model
 
 from differseg.calibration.dataset import CalibrationSet, Feed
@@ -174,6 +174,49 @@ def test_the_fingerprint_is_of_the_bytes(folder: Path, tmp_path: Path) -> None:
     changed[0, 0] += 1
     put(copy / "thermal" / "s3.png", changed)
     assert CalibrationSet.from_folder(copy, INPUTS).fingerprint != first
+
+
+def test_a_published_data_set_is_calibrated_on_train(tmp_path: Path) -> None:
+    data = f"mfnet:{write_mfnet(tmp_path)}"
+    images = CalibrationSet.open(data, INPUTS, 3)
+    assert images.names == ("00000D", "00002D", "00003D")
+    assert images.description == (
+        f"3 of 4 images of mfnet, split train, in {tmp_path}, labels by the rule mfnet"
+    )
+    sample = next(images.samples())
+    four = get(tmp_path / "images/00000D.png")
+    assert np.array_equal(sample.images["rgb"], four[:, :, 2::-1])
+    assert np.array_equal(sample.images["thermal"], four[:, :, 3])
+    assert np.array_equal(sample.label, get(tmp_path / "labels/00000D.png"))
+    assert CalibrationSet.open(data, INPUTS, split="test").names == ("00004D", "00005D")
+
+
+def test_the_fingerprint_of_a_data_set_is_of_the_files_that_are_fed(tmp_path: Path) -> None:
+    data = f"mfnet:{write_mfnet(tmp_path)}"
+    first = CalibrationSet.open(data, INPUTS).fingerprint
+    assert CalibrationSet.open(data, INPUTS, split="test").fingerprint != first
+    put(tmp_path / "images/00005D.png", 255 - get(tmp_path / "images/00005D.png"))
+    assert CalibrationSet.open(data, INPUTS).fingerprint == first
+    put(tmp_path / "images/00000D.png", 255 - get(tmp_path / "images/00000D.png"))
+    assert CalibrationSet.open(data, INPUTS).fingerprint != first
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "text"),
+    [
+        ("vt821:DIR", None, "vt821: has only test, .* vt5000 is to learn from; or give --split te"),
+        ("mfnett:DIR", None, "there is no data set 'mfnett'; did you mean 'mfnet'"),
+        ("mfnet:DIR", "dusk", "mfnet: there is no split 'dusk'"),
+        ("mfnet:DIR/none", None, "none: there is no such folder; expected MFNet"),
+        ("DIR", "test", "--split test: .* is a plain folder, which has no splits"),
+    ],
+)
+def test_data_sets_that_cannot_be_used_are_one_line(
+    data: str, split: str | None, text: str, folder: Path
+) -> None:
+    with pytest.raises(InputError, match=text) as caught:
+        CalibrationSet.open(data.replace("DIR", str(folder)), INPUTS, split=split)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

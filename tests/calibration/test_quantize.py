@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from calibration_data import write_mfnet
 
+from differseg.calibration.dataset import CalibrationSet
 from differseg.calibration.quantize import quantize
 from differseg.cli import main
 from differseg.data.synthetic import SyntheticScene
@@ -61,6 +63,17 @@ def test_the_file_is_int8_in_float16_and_says_why(quantised):
     assert {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT16} <= types
     assert quantised.share == 1
     assert quantised.evaluations == 1
+
+
+def test_a_data_set_by_name_is_calibrated_on_train(edge, tmp_path):
+    data = f"mfnet:{write_mfnet(tmp_path)}"
+    out = tmp_path / "a.onnx"
+    main(["quantize", str(edge), "--data", data, "--images", "2", "--method", "min-max",
+          "--target", "onnxruntime", "--max-drop", "1", "-o", str(out)])  # fmt: skip
+    said = {decision.what: decision for decision in manifest_of(read_model(out)).decisions}
+    inputs = manifest_of(read_model(edge)).inputs
+    fingerprint = CalibrationSet.open(data, inputs, 2).fingerprint
+    assert f"by labels on 2 images ({fingerprint[:16]})" in said["int8 check"].reason
 
 
 def test_targets_of_the_typed_form_take_it(quantised):

@@ -239,6 +239,23 @@ def test_command_tells_by_status_and_json(
     assert cli(["parity", str(model_file), str(bad), *common, *loose]) == 0
 
 
+def test_command_takes_a_data_set_by_name(
+    model_file: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("rgb", "thermal", "labels"):
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "val.txt").write_text("f0\n", encoding="utf-8")
+    command = ["parity", str(model_file), str(model_file), "--data", f"mfnet:{tmp_path}"]
+    assert cli([*command, "--split", "val", "--label-rule", "nonzero", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert [image["stem"] for image in document["images"]] == ["f0"]
+    assert "split val" in document["data"]
+    assert cli(command) == 2
+    error = capsys.readouterr().err
+    assert "split test" in error
+    assert "missing: test.txt" in error
+
+
 def test_two_files_are_compared_on_a_device_without_pytorch(
     model_file: Path, checkpoint: Path, folder: Path
 ) -> None:

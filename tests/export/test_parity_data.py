@@ -62,6 +62,48 @@ def test_label_rule_decides_what_is_foreground(module: DeploymentModule, folder:
         load_samples(inputs, folder, 1, label_rule="sevens")
 
 
+def test_a_published_data_set_by_name(
+    module: DeploymentModule, folder: Path, tmp_path: Path
+) -> None:
+    for name in ("rgb", "thermal", "labels"):
+        (tmp_path / name).symlink_to(folder / name)
+    (tmp_path / "val.txt").write_text("f0\nf2\n", encoding="utf-8")
+    (tmp_path / "test.txt").write_text("f1\n", encoding="utf-8")
+    inputs = build_manifest(module.spec, SIZE_HW, weights=WeightsRecord("a test")).inputs
+    data, rule = f"mfnet:{tmp_path}", "nonzero"
+    assert load_samples(inputs, data, None, label_rule=rule).stems == ("f1",)
+    samples = load_samples(inputs, data, 1, split="val", label_rule=rule)
+    assert samples.description == (
+        f"1 of 2 images of mfnet, split val, in {tmp_path}, labels by the rule nonzero"
+    )
+    ours, plain = next(iter(samples)), next(iter(load_samples(inputs, folder, 1)))
+    assert ours.stem == plain.stem == "f0"
+    assert all(np.array_equal(ours.arrays[name], plain.arrays[name]) for name in plain.arrays)
+    assert np.array_equal(ours.label, plain.label)
+    assert samples.files == (tmp_path / "rgb/f0.png", tmp_path / "thermal/f0.png")
+
+
+@pytest.mark.parametrize(
+    ("data", "split", "text"),
+    [
+        (None, "test", "--split test: names a split of a data set, and none is given"),
+        ("DIR", "test", "--split test: .* is a plain folder, which has no splits"),
+        ("mfnet:DIR", "dusk", "mfnet: there is no split 'dusk'"),
+        ("mfnett:DIR", None, "--data mfnett:.*: there is no data set 'mfnett'; did you mean"),
+        ("sip:DIR", None, "sip: holds rgb, depth, but thermal is asked for"),
+        ("fmb:DIR", None, "networks with 14 or 15 classes, not 2"),
+    ],
+)
+def test_data_sets_that_cannot_be_used_are_one_line(
+    module: DeploymentModule, folder: Path, data: str | None, split: str | None, text: str
+) -> None:
+    inputs = build_manifest(module.spec, SIZE_HW, weights=WeightsRecord("a test")).inputs
+    given = data and data.replace("DIR", str(folder))
+    with pytest.raises(InputError, match=text) as caught:
+        load_samples(inputs, given, None, split=split)
+    assert "\n" not in str(caught.value)
+
+
 def test_real_pairs(module: DeploymentModule, model_file: Path, sample_data: Path) -> None:
     samples = samples_of(module, sample_data / "mfnet", 3)
     assert "mfnet" in samples.description.split("rule")[1]

@@ -65,7 +65,13 @@ def test_the_verb_fails_and_names_the_node(tmp_path, capsys):
                  real=False)  # fmt: skip
     write_sample(tmp_path / "set", "a", SyntheticScene(seed=8_100_001).sample(0.5))
     command = ["check", str(tmp_path / "edge.onnx"), "--data", str(tmp_path / "set")]
-    assert main(command) == 0
+    (tmp_path / "set" / "test.txt").write_text("a\n")
+    by_name = [*command[:-1], f"mfnet:{command[-1]}"]
+    assert main([*by_name, "--split", "test"]) == 0
+    assert main([*by_name, "--split", "dusk"]) == main([*command[:2], "--split", "test"]) == 2
+    said = capsys.readouterr().err
+    assert "mfnet: there is no split 'dusk'" in said
+    assert "--split test: there is no data set" in said
     model = read_model(tmp_path / "edge.onnx")
     victim = next(n for n in model.graph.node if n.op_type == "Conv")
     weight = next(t for t in model.graph.initializer if t.name == victim.input[1])

@@ -138,7 +138,7 @@ def test_data_sets_bring_their_classes_and_thermal_normalisation():
     pst900 = on_meta("rgbt-fusion-edge", dataset="pst900", size_hw=(704, 1280)).spec
     assert [c.name for c in mfnet.classes][:3] == ["unlabeled", "car", "person"]
     assert (len(mfnet.classes), len(pst900.classes)) == (9, 5)
-    assert pst900.classes[4].color_rgb == (255, 255, 0)
+    assert pst900.classes[4].color_rgb == (255, 255, 255)
     assert [(m.mean, m.std) for m in (mfnet.modalities[1], pst900.modalities[1])] == [
         ((0.3616,), (0.0765,)),
         ((0.2266,), (0.2804,)),

@@ -28,7 +28,7 @@ def test_classes_are_read_from_a_set_from_names_and_from_a_file(
     assert read_classes(",".join(many)) == tuple(many)
     (tmp_path / "names.bin").write_bytes(b"\xff\xfe\xfa")
     for wrong, text in (
-        ("floor", "expected binary, ade20k, cityscapes, mfnet, pst900, names with commas"),
+        ("floor", "expected binary, ade20k, cityscapes, fmb, mfnet, pst900, names with commas"),
         ("absent.txt", "there is no such file"),
         ("names.bin", "cannot be read as text"),
     ):

@@ -8,7 +8,7 @@ Convention:
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from differseg.data.folder import Planes
 from differseg.errors import InputError
 from differseg.runtime.image_files import read_image
-
-Planes = dict[str, npt.NDArray[Any]]
-Decoder = Callable[[Path, Sequence[str]], Planes]
-"""From a file and what is asked of it (modalities, ``labels``) to arrays.
-
-``rgb`` and ``flow`` (H, W, 3) uint8; ``thermal`` and ``depth`` (H, W) in the bit depth of the
-file; ``labels`` (H, W) uint8 or uint16.
-"""
 
 _INDEXED = b"\x03"
 _PNG_HEAD, _COLOR_TYPE = b"\x89PNG\r\n\x1a\n", slice(25, 26)
@@ -45,7 +38,8 @@ def decode_salient(path: Path, wanted: Sequence[str]) -> Planes:
 
     Thermal, depth and masks stored in colour become grey by luma, as their loaders have it
     (``convert('L')`` in taozh2017/SPNet, GewelsJI/SINet-V2, DengPingFan/PraNet).  Masks of 0 and 1
-    become 0 and 255.
+    become 0 and 255.  Of an indexed PNG with greys for colours these are the mask; with colours
+    for objects (DAVIS), every index above 0 is object.
 
     Raises:
         InputError: It cannot be read; names the file.
@@ -83,33 +77,54 @@ def _plain(path: Path, name: str) -> npt.NDArray[Any]:
         return np.ascontiguousarray(read_image(path, name)[:, :, ::-1])
     if name != "labels":
         return read_image(path, name)
-    indexes = _indexes(path)
-    return read_image(path, "label") if indexes is None else indexes
+    indexed = _indexed(path)
+    return read_image(path, "label") if indexed is None else indexed[0]
 
 
 def _grey(path: Path, name: str) -> npt.NDArray[Any]:
-    if name == "labels" and (indexes := _indexes(path)) is not None:
-        return np.where(indexes > 0, np.uint8(255), np.uint8(0))
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    image = _read(path, name, flags)
+    indexed = _indexed(path) if name == "labels" else None
+    if indexed is None:
+        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+        image = _read(path, name, flags)
+    else:
+        image = _mask_of(*indexed)
     if name != "labels":
         return image
     if image.dtype != np.uint8:
-        raise InputError(f"mask {path}: expected 8 bits, got {image.dtype}")
+        raise InputError(
+            f"mask {path}: expected 8 bits, got {image.dtype}; save it as 0 and 255 in 8 bits"
+        )
     return image * np.uint8(255) if image.max() == 1 else image
 
 
-def _indexes(path: Path) -> npt.NDArray[np.uint8] | None:
-    """Return the ids of an indexed PNG, which OpenCV cannot give; None of another file."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    indexed = head.startswith(_PNG_HEAD) and head[_COLOR_TYPE] == _INDEXED
-    if not indexed or importlib.util.find_spec("PIL") is None:  # read_image says what to do then
-        return None
-    from PIL import Image
+def _mask_of(
+    indexes: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """Return the greys of an indexed mask; where it has colours, 255 above index 0."""
+    greys = palette[:, 0]
+    if (palette == greys[:, None])[np.unique(indexes)].all():
+        return greys[indexes]
+    return np.where(indexes > 0, np.uint8(255), np.uint8(0))
 
+
+def _indexed(path: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None:
+    """Return the ids of an indexed PNG, which OpenCV cannot give, and its palette (256, 3) RGB.
+
+    None of another file, and of one that cannot be read.
+    """
     try:
-        return np.array(Image.open(path), np.uint8)
+        with path.open("rb") as file:
+            head = file.read(26)
+        indexed = head.startswith(_PNG_HEAD) and head[_COLOR_TYPE] == _INDEXED
+        if not indexed or importlib.util.find_spec("PIL") is None:  # read_image says what to do
+            return None
+        from PIL import Image
+
+        with Image.open(path) as image:
+            given = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+            palette = np.zeros((256, 3), np.uint8)
+            palette[: len(given)] = given
+            return np.array(image, np.uint8), palette
     except OSError:
         return None
 

@@ -10,25 +10,8 @@ from __future__ import annotations
 
 from differseg.data.datasets.definition import DatasetInfo
 from differseg.data.datasets.layout import Layout
-from differseg.manifest import ClassSpec
+from differseg.models.configs.class_sets import CLASS_SETS
 
-_CLASSES = (
-    ("background", (0, 0, 0)),
-    ("road", (228, 228, 179)),
-    ("sidewalk", (133, 57, 181)),
-    ("building", (177, 162, 67)),
-    ("lamp", (50, 178, 200)),
-    ("sign", (199, 45, 132)),
-    ("vegetation", (84, 172, 66)),
-    ("sky", (79, 73, 179)),
-    ("person", (166, 99, 76)),
-    ("car", (253, 121, 66)),
-    ("truck", (91, 165, 137)),
-    ("bus", (152, 97, 155)),
-    ("motorcycle", (140, 153, 105)),
-    ("bicycle", (158, 215, 222)),
-    ("pole", (90, 113, 135)),
-)
 _SPLITS = {"train": ("train",), "test": ("test",)}
 
 DATASETS = (
@@ -36,7 +19,7 @@ DATASETS = (
         name="fmb",
         title="FMB, RGB-infrared streets",
         modalities=("rgb", "thermal"),
-        classes=tuple(ClassSpec(k, name, color) for k, (name, color) in enumerate(_CLASSES)),
+        classes=CLASS_SETS["fmb"],
         label_rules={15: "ids", 14: "0=255,1-14=0-13"},
         layouts=(
             Layout(

@@ -121,7 +121,8 @@ def _joined(
     """Put the folders of a split together.
 
     Raises:
-        InputError: Files are missing, or there are no samples.
+        InputError: Files are missing, there are no samples, or a folder that says nothing of splits
+            holds more than the split.
     """
     files: Files = {}
     lacking: dict[str, list[str]] = {}
@@ -148,6 +149,13 @@ def _joined(
         raise InputError(
             f"{where}: {left_out} of {total} samples lack a file: {detail}; expected "
             f"{_places(layout, split, list(files))}; copy what is missing, or take the rest away"
+        )
+    published = info.counts.get(split, total)
+    if total > published and layout.splits[split] == ("",) and layout.names is None:
+        raise InputError(
+            f"{where}: {total} samples in {_places(layout, split, list(files))}, and {published} "
+            "were published: the others may be of what networks learn from; give the folder of "
+            "the published split alone"
         )
     if not total:
         raise InputError(
@@ -185,6 +193,13 @@ def _nearby(info: DatasetInfo, root: Path, split: str, wanted: Sequence[str]) ->
     inside = [child for child in sorted(root.iterdir()) if child.is_dir()][:_LOOKED_INTO]
     for place in (*inside, root.resolve().parent):
         for layout in _layouts(info, split, wanted):
-            if not any(_find(place, layout, f, wanted).absent for f in layout.splits[split]):
+            if _lies_in(place, layout, split, wanted):
                 return f"; {place} holds it: give --data {info.name}:{place}"
     return ""
+
+
+def _lies_in(place: Path, layout: Layout, split: str, wanted: Sequence[str]) -> bool:
+    try:
+        return not any(_find(place, layout, f, wanted).absent for f in layout.splits[split])
+    except InputError:  # somebody else's folder, which says nothing of this one
+        return False

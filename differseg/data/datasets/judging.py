@@ -10,6 +10,7 @@ from differseg.data.datasets.published import PublishedDataset
 from differseg.data.datasets.registry import open_dataset
 from differseg.data.datasets.training import hold_out
 from differseg.data.folder import FolderDataset
+from differseg.data.labels import NO_LABELS
 from differseg.data.sequences import split_by_sequence
 from differseg.errors import InputError
 from differseg.manifest import ClassSpec
@@ -49,8 +50,8 @@ def open_judged(
     """
     everything = open_dataset(data, split, modalities, label_rule=label_rule, classes=classes)
     if everything.rule is None:
-        published = isinstance(everything, PublishedDataset)
-        missing = "its labels are not public" if published else "there is no labels/ folder"
+        left = label_rule == NO_LABELS
+        missing = "--label-rule none leaves labels out" if left else "there is no labels/ folder"
         raise InputError(f"--data {data}: {missing}, so there is nothing to judge against")
     judged, name = everything, everything.root.resolve().name
     if isinstance(everything, PublishedDataset):

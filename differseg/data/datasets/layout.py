@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from differseg.data.datasets.decoders import Decoder, decode_plain
+from differseg.data.datasets.decoders import decode_plain
+from differseg.data.folder import Decoder
 from differseg.errors import InputError
 from differseg.runtime.image_files import SUFFIXES
 
@@ -66,7 +67,7 @@ def scan(root: Path, template: str) -> dict[str, Path] | None:
         Name of the sample to its file, sorted; None where the folder does not exist.
 
     Raises:
-        InputError: Two files of one name.
+        InputError: Two files of one name, or a folder that may not be read.
     """
     *folders, last = template.split("/")
     before, after = last.split(NAME)
@@ -75,7 +76,7 @@ def scan(root: Path, template: str) -> dict[str, Path] | None:
         return None
     found: dict[str, Path] = {}
     for name, place in places:
-        for file in sorted(os.listdir(place)):
+        for file in _listed(place):
             stem, ending = os.path.splitext(file)
             if ending.lower() not in SUFFIXES or file.startswith("."):
                 continue
@@ -133,7 +134,7 @@ def _walk(name: str, place: str, folders: list[str]) -> Iterator[tuple[str, str]
     if not folders:
         yield name, place
     elif folders[0] == ANY_FOLDER:
-        for child in sorted(os.listdir(place)):
+        for child in _listed(place):
             if not child.startswith(".") and os.path.isdir(inner := os.path.join(place, child)):
                 yield from _walk(f"{name}{child}/", inner, folders[1:])
     elif (child_place := _child(place, folders[0])) is not None:
@@ -145,7 +146,14 @@ def _child(place: str, folder: str) -> str | None:
     exact = os.path.join(place, folder)
     if os.path.isdir(exact):
         return exact
-    for child in sorted(os.listdir(place)):
+    for child in _listed(place):
         if child.casefold() == folder.casefold() and os.path.isdir(os.path.join(place, child)):
             return os.path.join(place, child)
     return None
+
+
+def _listed(place: str) -> list[str]:
+    try:
+        return sorted(os.listdir(place))
+    except OSError as error:
+        raise InputError(f"{place}: cannot be listed ({error.strerror})") from None

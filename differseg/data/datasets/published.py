@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from differseg.data.datasets.definition import DatasetInfo
 from differseg.data.datasets.indexing import index_split
@@ -20,8 +15,7 @@ class PublishedDataset(FolderDataset):
     """Samples of a split of a published data set, in its own layout and label coding.
 
     Samples, attributes and checks are those of a folder; what differs is where the files lie and
-    how one is decoded.  Each file is read once for a sample, also where it holds several
-    modalities.  The names of samples in folders of their own begin with the folder.
+    how one is decoded.  The names of samples in folders of their own begin with the folder.
 
     Attributes:
         info: The data set.
@@ -74,43 +68,6 @@ class PublishedDataset(FolderDataset):
     def name(self) -> str:
         """Name of the data set, whatever its folder is called."""
         return self.info.name
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Read one sample.
-
-        Raises:
-            InputError: An image cannot be read, has the wrong channels, or another size than its
-                partner; names the file.
-        """
-        stem = self.stems[index]
-        wanted = [*self.modalities, *([LABELS] if self.rule is not None else [])]
-        by_file: dict[Path, list[str]] = {}
-        for what in wanted:
-            by_file.setdefault(self._files[what][stem], []).append(what)
-        planes: dict[str, npt.NDArray[Any]] = {}
-        for path, held in by_file.items():
-            planes |= self._decode(path, held)
-        sample: dict[str, Any] = {"stem": stem} | {name: planes[name] for name in self.modalities}
-        if self.rule is not None:
-            sample["mask"] = self.rule.apply(planes[LABELS], str(self._files[LABELS][stem]))
-        self._check_sizes(sample)
-        return sample
-
-    def mask(self, index: int) -> npt.NDArray[np.uint8]:
-        """Read the label of one sample alone; the data set is read with labels.
-
-        Raises:
-            InputError: It cannot be read, or holds a value outside the rule; names the file.
-        """
-        assert self.rule is not None
-        path = self._files[LABELS][self.stems[index]]
-        return self.rule.apply(self._decode(path, (LABELS,))[LABELS], str(path))
-
-    def select(self, stems: Sequence[str]) -> PublishedDataset:
-        """Return the same data set with only these samples, in this order, by the same rule."""
-        part = copy.copy(self)
-        part.stems = list(stems)
-        return part
 
     def in_words(self) -> str:
         """Say how many samples there are, and how many were published."""

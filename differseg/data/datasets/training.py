@@ -49,11 +49,7 @@ def open_training(
             not fit, labels that are ignored everywhere, or too few samples.
     """
     info, root = find_dataset(name), Path(root)
-    if TRAIN not in info.splits:
-        raise InputError(
-            f"{info.name}: has only {', '.join(info.splits)}, which is to judge on and not to "
-            f"learn from{_instead(info)}"
-        )
+    check_learnt(info)
     modalities = [modality.name for modality in spec.modalities]
     train = PublishedDataset(
         info, root, TRAIN, modalities, label_rule=label_rule, classes=spec.classes
@@ -74,6 +70,23 @@ def open_training(
         part.require_known_pixels()
     assert train.rule is not None
     return TrainingParts(train, held_out, f"{words}; labels by rule '{train.rule.name}'; {reason}")
+
+
+def check_learnt(info: DatasetInfo, advice: str = "") -> None:
+    """Refuse a data set that has nothing to learn from, be it weights or ranges.
+
+    Args:
+        info: The data set.
+        advice: What else to do.
+
+    Raises:
+        InputError: It has splits to judge on alone; names the data sets to learn from.
+    """
+    if TRAIN not in info.splits:
+        raise InputError(
+            f"{info.name}: has only {', '.join(info.splits)}, which is to judge on and not to "
+            f"learn from{_instead(info)}{advice}"
+        )
 
 
 def _instead(info: DatasetInfo) -> str:

@@ -7,9 +7,9 @@ Layout, in which public repositories differ:
   latter; luyukang/DCTNet adds ``depth``;
 * all sequences in one folder: ``Test/DAVIS/{RGB,GT,Flow}``, in loaders after SPNet's.
 
-Upper and lower case differ too and play no part.  A folder without ``Train`` and ``Test`` is one to
-judge on.  The last frame of a video has no flow, and FBMS has masks of some frames only: samples
-that lack a file are left out, and counted.
+One set alone has ``Train/`` and ``Test/`` of its own; without these it is one to judge on.  Upper
+and lower case differ too and play no part.  The last frame of a video has no flow, and FBMS has
+masks of some frames only: samples that lack a file are left out, and counted.
 """
 
 from __future__ import annotations
@@ -71,6 +71,9 @@ def _info(name: str, folders: tuple[str, ...], learnt: bool, citation: str) -> D
         if learnt:
             splits = {"train": (f"Train/{folder}",), **splits}
         collected += [_layout("{split}/*/", splits), _layout("{split}/", splits)]
+    if learnt:  # before the layouts of one set without splits, which would take both for sequences
+        halves = {"train": ("Train",), "test": ("Test",)}
+        collected += [_layout("{split}/*/", halves), _layout("{split}/", halves)]
     own = [_layout(before, {"test": ("",)}) for before in ("*/", "")]
     return DatasetInfo(
         name=name,

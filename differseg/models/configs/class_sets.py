@@ -58,6 +58,23 @@ CLASS_SETS: dict[str, tuple[ClassSpec, ...]] = {
         ("motorcycle", (0, 0, 230)),
         ("bicycle", (119, 11, 32)),
     ),
+    "fmb": _numbered(
+        ("background", (0, 0, 0)),
+        ("road", (228, 228, 179)),
+        ("sidewalk", (133, 57, 181)),
+        ("building", (177, 162, 67)),
+        ("lamp", (50, 178, 200)),
+        ("sign", (199, 45, 132)),
+        ("vegetation", (84, 172, 66)),
+        ("sky", (79, 73, 179)),
+        ("person", (166, 99, 76)),
+        ("car", (253, 121, 66)),
+        ("truck", (91, 165, 137)),
+        ("bus", (152, 97, 155)),
+        ("motorcycle", (140, 153, 105)),
+        ("bicycle", (158, 215, 222)),
+        ("pole", (90, 113, 135)),
+    ),
     "mfnet": _numbered(
         ("unlabeled", (0, 0, 0)),
         ("car", (64, 0, 128)),
@@ -74,12 +91,13 @@ CLASS_SETS: dict[str, tuple[ClassSpec, ...]] = {
         ("fire-extinguisher", (255, 0, 0)),
         ("backpack", (0, 255, 0)),
         ("hand-drill", (0, 0, 255)),
-        ("survivor", (255, 255, 0)),
+        ("survivor", (255, 255, 255)),
     ),
 }
 """Classes by the name of their data set, with its colours where it has some.
 
-Cityscapes' are the 19 that it scores (arXiv 1604.01685).
+Cityscapes' are the 19 that it scores (arXiv 1604.01685); PST900's colours are those of its authors
+(toolkit/utilities.py in ShreyasSkandanS/pst900_thermal_rgb), FMB's those of the public loaders.
 """
 
 

@@ -70,15 +70,34 @@ def test_indexed_labels(tmp_path: Path) -> None:
     assert np.array_equal(decode_salient(path, ["labels"])["labels"], (indexes > 0) * 255)
 
 
+@pytest.mark.parametrize(
+    ("greys", "mask"),
+    [((255, 0), (255, 0)), ((0, 255), (0, 255)), ((0, 1), (0, 255)), ((0, 90), (0, 90))],
+)
+def test_indexed_masks_of_greys_are_what_they_show(
+    greys: tuple[int, int], mask: tuple[int, int], tmp_path: Path
+) -> None:
+    """Tools that make files small order the palette as they like, white first among them."""
+    image = pytest.importorskip("PIL.Image").fromarray(np.uint8([[0, 1]]), "P")
+    image.putpalette([value for grey in greys for value in (grey,) * 3])
+    path = tmp_path / "mask.png"
+    image.save(path)
+    assert decode_salient(path, ["labels"])["labels"].tolist() == [list(mask)]
+
+
 def test_fused_file_of_three_channels(colour: Path) -> None:
     with pytest.raises(InputError, match="thermal in one PNG, got 3 channels of uint8"):
         decode_rgb_thermal(colour, ["rgb", "thermal"])
 
 
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "link"])
 @pytest.mark.parametrize("decode", [decode_plain, decode_salient, decode_rgb_thermal])
-def test_not_an_image(decode: object, tmp_path: Path) -> None:
+def test_not_an_image(decode: object, broken: bool, tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n0000")
+    if broken:
+        path.write_bytes(b"\x89PNG\r\n\x1a\n0000")
+    else:
+        path.symlink_to(tmp_path / "gone.png")
     for wanted in ("rgb", "labels"):
         with pytest.raises(InputError, match=r"broken\.png"):
             decode(path, [wanted])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,54 @@ def test_split_that_is_not_there(tmp_path: Path) -> None:
     assert text == (
         "mfnet: there is no split 'validation'; it has train, val, test, test_day, test_night"
     )
+
+
+def test_a_folder_without_splits_holds_no_more_than_the_split(tmp_path: Path) -> None:
+    """Kvasir-SEG as released has a thousand images, nine hundred of which are learnt from."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for number in range(101):
+            (tmp_path / folder / f"{number}.png").touch()
+    text = refusal(f"kvasir:{tmp_path}")
+    assert "kvasir, split test: 101 samples in images|image/NAME (rgb)" in text
+    assert "and 100 were published: the others may be of what networks learn from" in text
+    for folder in ("images", "masks"):
+        (tmp_path / folder / "100.png").unlink()
+    assert len(open_dataset(f"kvasir:{tmp_path}")) == 100
+
+
+def test_one_video_set_with_splits_of_its_own(tmp_path: Path) -> None:
+    folders = {"RGB": "rgb", "GT": "mask", "Flow": "flow"}
+    for split, before in (("Train", "bear/"), ("Test", "camel/")):
+        plant(tmp_path, {f"{split}/{before}{f}/0.png": kind for f, kind in folders.items()})
+    assert open_dataset(f"davis:{tmp_path}").stems == ["camel/0"]
+    assert open_dataset(f"davis:{tmp_path}", "train").stems == ["bear/0"]
+    flat = tmp_path / "flat"
+    for split in ("Train", "Test"):
+        plant(flat, {f"{split}/{f}/{split}.png": kind for f, kind in folders.items()})
+    assert open_dataset(f"davis:{flat}").stems == ["Test"]
+    assert open_dataset(f"davis:{flat}", "train").stems == ["Train"]
+
+
+@pytest.mark.parametrize("fault", ["twins", "locked"])
+def test_a_neighbour_that_cannot_be_read_hides_nothing(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder given is wrong; ``lost+found`` of a disk, or somebody's images, lie in it."""
+    plant(tmp_path, {"neighbour/images/a.png": "rgb", "neighbour/labels/a.png": "ids"})
+    (tmp_path / "neighbour/images/a.jpg").touch()
+    plain = os.listdir
+
+    def refusing(place: str) -> list[str]:
+        if fault == "locked" and str(place).startswith(str(tmp_path / "neighbour")):
+            raise PermissionError(13, "Permission denied")
+        return plain(place)
+
+    monkeypatch.setattr(os, "listdir", refusing)
+    assert "missing: images/, labels/, test.txt;" in refusal(f"mfnet:{tmp_path}")
+    if fault == "locked":
+        text = refusal(f"mfnet:{tmp_path / 'neighbour'}")
+        assert text.endswith("neighbour/images: cannot be listed (Permission denied)")
 
 
 @pytest.mark.parametrize("given", ["", "MFNet/images"])

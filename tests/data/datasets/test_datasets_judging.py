@@ -55,3 +55,6 @@ def test_without_labels(tmp_path: Path) -> None:
     plant(tmp_path, {"rgb/a.png": "rgb", "thermal/a.png": "grey"})
     with pytest.raises(InputError, match="there is nothing to judge against"):
         open_judged(str(tmp_path), None, _INPUTS)
+    plant(tmp_path, MFNET)
+    with pytest.raises(InputError, match="--label-rule none leaves labels out"):
+        open_judged(f"mfnet:{tmp_path}", None, _INPUTS, label_rule="none")
