@@ -23,7 +23,7 @@ def scaled_size(size_hw: tuple[int, int], scale: float, multiple: int) -> tuple[
 class AveragedPredictor:
     """A model that is asked several times about each image.
 
-    Probabilities are averaged, resized to the size of the first predictor; mirrored ones are
+    Probabilities are averaged, resized to the size of the first answer; mirrored ones are
     mirrored back before.  This is the multi-scale and flip testing of semantic segmentation, as in
     mmsegmentation's ``TTAModel``.
 
@@ -55,8 +55,8 @@ class AveragedPredictor:
         for predictor in self._predictors:
             for view, is_mirrored in views:
                 found = predictor.probability(view)
-                found = _resized(found[..., ::-1] if is_mirrored else found, self.size_hw)
-                total = found if total is None else total + found
+                found = found[..., ::-1] if is_mirrored else found
+                total = found if total is None else total + _resized(found, total.shape[-2:])
         assert total is not None
         return np.asarray(total / (len(self._predictors) * len(views)), dtype=np.float32)
 

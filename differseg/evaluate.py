@@ -7,6 +7,7 @@ the label, as the runtime resizes it to the frame, and judged at the label's siz
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import statistics
@@ -32,7 +33,8 @@ from differseg.metrics import BOUNDARY_TOLERANCE_PX, MEASURES, ImageScores
 from differseg.options import option, parse
 from differseg.pictures import write_picture
 from differseg.predictors import Predictor, open_predictor
-from differseg.provenance import seen_in_training
+from differseg.provenance import other_size, seen_in_training
+from differseg.runtime.tiling_options import tiles_of
 from differseg.scoring import Row, Scorer, open_scorer
 from differseg.training.environment import describe_environment
 from differseg.training.samples import JUDGED_SEED, SYNTHETIC, Samples, refuse_classes
@@ -72,6 +74,13 @@ class EvaluateOptions:
     """Average over this factor of a checkpoint's size (may be repeated), such as 0.75, 1, 1.25."""
     flip: bool = False
     """Average over the mirrored images, too."""
+    tile: tuple[int, int] | None = option(None, metavar="HxW")
+    """Take large images in tiles of this many pixels, as 'run_images.py --tile' does."""
+    overlap: float | None = option(None, metavar="N")
+    """What neighbouring tiles have in common at least: below 1 a share of the tile, from 1 on
+    pixels; a quarter when left out."""
+    whole_view: bool | None = None
+    """With --tile, look at the whole image first, which is so unless it is forbidden."""
     normalize: bool = False
     """Stretch every prediction to 0..1 first, as papers on salient objects do; two classes."""
     hce: bool = False
@@ -130,17 +139,6 @@ def _check_classes(options: EvaluateOptions, predictor: Predictor) -> None:
             f"--tolerance-px {options.tolerance_px}: {predictor.name} has {count} classes, and the "
             "boundary F-measure is a figure of two; leave --tolerance-px away"
         )
-
-
-def _other_size(predictor: Predictor) -> str | None:
-    """Say that a model is judged at another size than it was trained at."""
-    if predictor.training is None or predictor.training.size_hw == predictor.size_hw:
-        return None
-    (height, width), (at_height, at_width) = predictor.size_hw, predictor.training.size_hw
-    return (
-        f"judged at {height}x{width}, but trained at {at_height}x{at_width}; --size "
-        f"{at_height}x{at_width} judges as it was trained"
-    )
 
 
 class _Worst:
@@ -202,13 +200,16 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
         raise InputError(
             f"--tolerance-px {options.tolerance_px}: expected a finite number of pixels, 0 or more"
         )
+    tiles = tiles_of(options.tile, options.overlap, options.whole_view)
+    if tiles is not None and options.scale:
+        raise InputError("--scale and --tile exclude each other: a tile has one size")
     predictor = open_predictor(
-        options.file, options.model, options.size, options.device, options.engine_key
+        options.file, options.model, options.size, options.device, options.engine_key, tiles
     )
     _check_classes(options, predictor)
     predictor = averaged(predictor, options.scale, options.flip)
     samples, seen = _open_samples(options, predictor)
-    warnings = [line for line in (_other_size(predictor), seen) if line]
+    warnings = [line for line in (other_size(predictor.training, predictor.size_hw), seen) if line]
     for line in warnings:
         console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     threshold = options.threshold or predictor.threshold
@@ -247,6 +248,7 @@ def evaluate(options: EvaluateOptions, console: Console | None = None) -> Evalua
         "size": list(predictor.size_hw),
         "sizes": [list(size) for size in sizes_hw],
         "flip": options.flip,
+        "tiles": None if tiles is None else dataclasses.asdict(tiles),
         "normalize": options.normalize,
         "threshold": threshold if binary else None,
         "tolerance_px": options.tolerance_px if binary else None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from differseg import __version__
+from differseg.export.report_markup import Row, table
 from differseg.export.report_pictures import data_uri, fit_width
 from differseg.export.report_style import PAGE, STYLE
 
@@ -121,16 +122,10 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 def _classes(class_iou: Mapping[str, float | None]) -> str:
     if not class_iou:
         return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="number">'
-        f"{'not there' if iou is None else _shown(iou)}</td></tr>"
-        for name, iou in class_iou.items()
-    )
-    return (
-        '<section><h2>Classes</h2><div class="card scroll" tabindex="0" role="region" '
-        'aria-label="Classes"><table><thead><tr><th>class</th><th class="number">IoU</th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div></section>"
-    )
+    rows = [
+        Row(name, ["not there" if iou is None else _shown(iou)]) for name, iou in class_iou.items()
+    ]
+    return f"<section><h2>Classes</h2>{table('Classes', ('class', 'IoU'), rows)}</section>"
 
 
 def _spread(evaluation: Evaluation) -> str:
@@ -194,21 +189,16 @@ def _worst(evaluation: Evaluation) -> str:
 def _images(evaluation: Evaluation) -> str:
     headline, columns = evaluation.scorer.headline, evaluation.scorer.columns
     order = sorted(evaluation.images, key=lambda image: float(getattr(image[1], headline)))
-    head = "".join(f'<th class="number">{escape(name)}</th>' for name in columns)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(stem)}</th>'
-        + "".join(f'<td class="number">{_shown(getattr(scores, n))}</td>' for n in columns)
-        + "</tr>"
+    rows = [
+        Row(stem, [_shown(getattr(scores, name)) for name in columns])
         for stem, scores in order[:LISTED]
-    )
+    ]
+    shown = table("Images", ("image", *columns), rows, css="images")
     rest = len(order) - LISTED
     more = f"<p class='muted'>{rest} better ones stand in images.csv.</p>" if rest > 0 else ""
     return (
         "<section><h2>Images, worst first</h2><details><summary>Every figure of "
-        f"{min(len(order), LISTED)} images</summary>"
-        '<div class="card scroll" tabindex="0" role="region" aria-label="Images">'
-        f'<table class="images"><thead><tr><th>image</th>{head}</tr></thead><tbody>{rows}</tbody>'
-        f"</table></div>{more}</details></section>"
+        f"{min(len(order), LISTED)} images</summary>{shown}{more}</details></section>"
     )
 
 
@@ -219,21 +209,23 @@ def _facts(summary: Mapping[str, Any]) -> str:
         "Tolerance of boundaries": _pixels(summary["tolerance_px"]),
         "Sizes asked": ", ".join("x".join(map(str, size)) for size in summary["sizes"]),
         "Mirrored too": "yes" if summary["flip"] else "no",
+        "Tiles": _tiles(summary["tiles"]),
         "Stretched to 0..1": "each prediction, as in papers" if summary["normalize"] else "no",
         "Timed": summary["speed"]["what"],
         "Processor": summary["processor"],
         "Versions": ", ".join(f"{name} {text}" for name, text in summary["versions"].items()),
     }
-    rows = "".join(
-        f'<tr><th scope="row">{name}</th><td>{escape(str(value))}</td></tr>'
-        for name, value in named.items()
-        if value is not None
-    )
-    return (
-        '<section><h2>How it was judged</h2><div class="card scroll" tabindex="0" role="region" '
-        f'aria-label="How it was judged"><table class="facts"><tbody>{rows}</tbody></table></div>'
-        "</section>"
-    )
+    rows = [Row(name, [str(value)]) for name, value in named.items() if value is not None]
+    shown = table("How it was judged", (), rows, css="facts", figures=False)
+    return f"<section><h2>How it was judged</h2>{shown}</section>"
+
+
+def _tiles(tiles: Mapping[str, Any] | None) -> str | None:
+    if tiles is None:
+        return None
+    size = "x".join(map(str, tiles["tile_hw"]))
+    first = "whole image first" if tiles["whole_view"] else "tiles alone"
+    return f"{size}, overlap {tiles['overlap']:g}, {first}"
 
 
 def _pixels(tolerance_px: float | None) -> str | None:

@@ -26,6 +26,8 @@ from differseg.runtime.engine_file import is_engine
 from differseg.runtime.preprocess import InputPreparer, map_depth
 from differseg.runtime.segmenter import Segmenter
 from differseg.runtime.thermal import ThermalMapper
+from differseg.runtime.tiled_segmenter import TiledSegmenter
+from differseg.runtime.tiling_options import Tiles
 from differseg.training.precision import choose_device
 
 Images = Mapping[str, npt.NDArray[Any]]
@@ -72,6 +74,10 @@ class TorchPredictor:
         device: Where to compute.
         training: What the file says of its training.
 
+    Attributes:
+        preparers: What lays out each input, by modality.
+        module: What export traces.
+
     Raises:
         InputError: A size that the network cannot take.
     """
@@ -93,9 +99,9 @@ class TorchPredictor:
         self.own_size_hw, self.training, self.classes = spec.size_hw, training, spec.classes
         self.multiple, self.runs_on = spec.multiple, f"PyTorch {torch.__version__} on {device}"
         self._model = model
-        self._module, self._device = DeploymentModule(model).to(device), device
-        self._preparers = {s.modality: InputPreparer(s) for s in input_specs(spec, size_hw, policy)}
-        self.modalities: tuple[str, ...] = tuple(self._preparers)
+        self.module, self._device = DeploymentModule(model).to(device), device
+        self.preparers = {s.modality: InputPreparer(s) for s in input_specs(spec, size_hw, policy)}
+        self.modalities: tuple[str, ...] = tuple(self.preparers)
         self._policy = policy
 
     def at(self, size_hw: tuple[int, int]) -> TorchPredictor:
@@ -108,12 +114,13 @@ class TorchPredictor:
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
         """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
-        raw = [
-            torch.from_numpy(preparer.prepare(images[name])).to(self._device)
-            for name, preparer in self._preparers.items()
-        ]
+        return self.of_inputs({n: p.prepare(images[n]) for n, p in self.preparers.items()})
+
+    def of_inputs(self, laid_out: Images) -> npt.NDArray[np.float32]:
+        """Return the same of inputs as :attr:`preparers` lay them out."""
+        raw = [torch.from_numpy(laid_out[name]).to(self._device) for name in self.preparers]
         with torch.inference_mode():
-            maps = np.asarray(self._module(*raw)[0].cpu().numpy(), dtype=np.float32)
+            maps = np.asarray(self.module(*raw)[0].cpu().numpy(), dtype=np.float32)
         return maps[0] if len(self.classes) == 2 else maps
 
     def pictures(self, images: Images) -> dict[str, npt.NDArray[np.generic]]:
@@ -127,14 +134,25 @@ class DeployedPredictor:
     Args:
         path: File written by ``differseg export`` or ``differseg build``.
         engine_key: Key that an engine must be signed with; None asks for none.
+        tiles: How large images are taken; None takes them whole.
 
     Raises:
         ModelFileError, ManifestError, MissingComponentError, CheckFailedError: As
             :class:`Segmenter`.
+        InputError: As :class:`TiledSegmenter`.
     """
 
-    def __init__(self, path: Path, engine_key: Path | None = None) -> None:
-        self._segmenter = Segmenter(path, engine_key=engine_key)
+    def __init__(
+        self, path: Path, engine_key: Path | None = None, tiles: Tiles | None = None
+    ) -> None:
+        self._segmenter = (
+            Segmenter(path, engine_key=engine_key)
+            if tiles is None
+            else TiledSegmenter(
+                path, engine_key=engine_key, tile_hw=tiles.tile_hw, overlap=tiles.overlap,
+                whole_view=tiles.whole_view,
+            )
+        )  # fmt: skip
         manifest = self._segmenter.manifest
         self.name, self.modalities = manifest.model, self._segmenter.modalities
         self.size_hw, self.threshold = manifest.inputs[0].size_hw, manifest.threshold
@@ -145,9 +163,16 @@ class DeployedPredictor:
         self._policy = (thermal and thermal.thermal_policy) or ThermalPolicy()
 
     def probability(self, images: Images) -> npt.NDArray[np.float32]:
-        """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample."""
+        """Return the probability (H, W) or (K, H, W), float32 at the model's size, of a sample.
+
+        In tiles it is at the image's size, and of more than two classes 1 where each was decided.
+        """
         frames = {name: images[name] for name in self.modalities}
-        found = self._segmenter(**frames).probability  # type: ignore[arg-type]
+        result = self._segmenter(**frames)  # type: ignore[arg-type]
+        found = result.probability
+        if found is None and isinstance(self._segmenter, TiledSegmenter):
+            ids = np.array([spec.id for spec in self.classes], np.uint8)[:, None, None]
+            return (result.mask == ids).astype(np.float32)
         if found is None:
             raise InputError(
                 f"{self._segmenter.model_file}: it gives masks, decided in the graph; judge the "
@@ -188,6 +213,7 @@ def open_predictor(
     size_hw: tuple[int, int] | None = None,
     device: str = "auto",
     engine_key: Path | None = None,
+    tiles: Tiles | None = None,
 ) -> Predictor:
     """Open a model file, or the weights that are shipped for a network.
 
@@ -198,6 +224,7 @@ def open_predictor(
         size_hw: Height and width for a checkpoint; None takes the network's own.
         device: Where a checkpoint runs: auto, cpu, cuda or cuda:N.
         engine_key: Key that an engine must be signed with; None asks for none.
+        tiles: How large images are taken; None takes them whole.
 
     Raises:
         InputError: Neither file nor model, no shipped weights, or a size that does not fit.
@@ -222,20 +249,29 @@ def open_predictor(
     if engine_key is not None and not is_engine(file):
         raise InputError(f"--engine-key {engine_key}: {file} is no engine; leave it away")
     if file.suffix == ".onnx" or is_engine(file):
-        return _open_deployed(file, model, size_hw, engine_key)
+        return _open_deployed(file, model, size_hw, engine_key, tiles)
     network = load_named(file, model)
     info = read_info(file)
     policy = (info and info.thermal_policy) or ThermalPolicy()
     where = torch.device(choose_device(device).value)
-    return TorchPredictor(
+    predictor = TorchPredictor(
         network, size_hw or network.spec.size_hw, policy, where, info.training if info else None
     )
+    if tiles is None:
+        return predictor
+    from differseg.tiled_predictor import TiledPredictor
+
+    return TiledPredictor(predictor, tiles)
 
 
 def _open_deployed(
-    file: Path, model: str | None, size_hw: tuple[int, int] | None, engine_key: Path | None
+    file: Path,
+    model: str | None,
+    size_hw: tuple[int, int] | None,
+    engine_key: Path | None,
+    tiles: Tiles | None,
 ) -> DeployedPredictor:
-    predictor = DeployedPredictor(file, engine_key)
+    predictor = DeployedPredictor(file, engine_key, tiles)
     if model is not None and model != predictor.name:
         raise InputError(f"--model {model}: {file} holds '{predictor.name}'; leave --model away")
     if size_hw is not None and size_hw != predictor.size_hw:

@@ -97,6 +97,22 @@ def seen_in_training(
     return None
 
 
+def other_size(record: TrainingRecord | None, size_hw: tuple[int, int]) -> str | None:
+    """Say in one line that weights are judged at another size than they were trained at.
+
+    Args:
+        record: What the weights learnt from; None where that is not known.
+        size_hw: Height and width that they are judged at.
+    """
+    if record is None or record.size_hw == size_hw:
+        return None
+    (height, width), (at_height, at_width) = size_hw, record.size_hw
+    return (
+        f"judged at {height}x{width}, but trained at {at_height}x{at_width}; --size "
+        f"{at_height}x{at_width} judges as it was trained"
+    )
+
+
 def _same_split(data: LearntData, holdout: float, stems: Sequence[str]) -> set[str] | None:
     """Return the names learnt from where the folder is the very one; None where it is not."""
     try:

@@ -22,6 +22,7 @@ from differseg.export.parity_result import (
 )
 from differseg.export.report_chart import survival_chart
 from differseg.export.report_layers import layer_by_layer
+from differseg.export.report_markup import Markup, Row, figure, markup, table
 from differseg.export.report_pictures import (
     Color,
     Rgb,
@@ -96,9 +97,9 @@ def render(result: ParityResult) -> str:
     return PAGE.substitute(title=escape(title), style=STYLE, body="\n".join(body))
 
 
-def _badge(passed: bool, yes: str = "passed", no: str = "failed") -> str:
-    kind, text = ("good", "✓ " + yes) if passed else ("bad", "✗ " + no)
-    return f'<span class="badge {kind}">{text}</span>'
+def _badge(passed: bool) -> Markup:
+    kind, text = ("good", "✓ passed") if passed else ("bad", "✗ failed")
+    return Markup(f'<span class="badge {kind}">{text}</span>')
 
 
 def _header(result: ParityResult) -> str:
@@ -147,26 +148,16 @@ def _of(figures: ImageFigures) -> str:
 
 
 def _verdict(result: ParityResult) -> str:
-    rows = "".join(_check_row(check) for check in result.checks)
-    return (
-        "<section><h2>Verdict</h2>"
-        '<div class="card scroll" tabindex="0" role="region" aria-label="Verdict">'
-        '<table><thead><tr><th scope="col">Check</th><th scope="col" class="number">Measured</th>'
-        '<th scope="col" class="number">Allowed</th><th scope="col" class="number">Result</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
-    )
+    rows = [_check_row(check) for check in result.checks]
+    shown = table("Verdict", ("Check", "Measured", "Allowed", "Result"), rows)
+    return f"<section><h2>Verdict</h2>{shown}</section>"
 
 
-def _check_row(check: Check) -> str:
+def _check_row(check: Check) -> Row:
     relation = "≤" if check.relation == "<=" else "≥"
     measured = (shown_ratio if check.relation == ">=" else shown_number)(check.measured)
-    where = f"<small>{escape(check.where)}</small>" if check.where else ""
-    return (
-        f'<tr><th scope="row">{escape(_capital(check.what))}{where}</th>'
-        f'<td class="number">{measured}</td>'
-        f'<td class="number">{relation} {shown_limit(check.limit)}</td>'
-        f'<td class="number">{_badge(check.passed)}</td></tr>'
-    )
+    allowed = Markup(f"{relation} {shown_limit(check.limit)}")
+    return Row(_capital(check.what), [measured, allowed, _badge(check.passed)], check.where)
 
 
 def _capital(text: str) -> str:
@@ -248,7 +239,7 @@ def _card(result: ParityResult, panel: Panel, number: int, width_px: int, qualit
     inputs = {name: input_picture(name, picture) for name, picture in panel.pictures.items()}
     base = inputs.get("rgb", next(iter(inputs.values())))
     shown = [
-        (picture, f"{'RGB' if name == 'rgb' else name} input", escape(_input_caption(name)))
+        (picture, f"{'RGB' if name == 'rgb' else name} input", markup(_input_caption(name)))
         for name, picture in inputs.items()
     ]
     for letter, side, mask, foreground in (
@@ -259,7 +250,7 @@ def _card(result: ParityResult, panel: Panel, number: int, width_px: int, qualit
         said = f"{100 * foreground:.1f} % mask"
         if result.classes:
             said = f"{len(np.unique(mask))} classes"
-        caption = f"{letter}: {escape(side.kind)}, {said}"
+        caption = markup(f"{letter}: {side.kind}, {said}")
         shown.append((overlay, f"mask of {side.name}", caption))
     difference = difference_picture(panel, width_px)
     shown.append(
@@ -282,29 +273,22 @@ def _input_caption(name: str) -> str:
     return known.get(name, _capital(name))
 
 
-def _difference_caption(scale: float) -> str:
+def _difference_caption(scale: float) -> Markup:
     if scale == 0:
-        return "Difference: none, both outputs are equal"
+        return markup("Difference: none, both outputs are equal")
     # Three digits: nobody compares amplifications more finely.
     times = float(f"{1 / scale:.3g}")
     shown = shown_number(times) if times >= 1000 else f"{times:g}"
-    return (
+    return Markup(
         f"Difference &times; {shown}"
         f'<span class="scale" aria-hidden="true"></span>'
         f'<span class="ends"><span>0</span><span>{shown_number(scale)}</span></span>'
     )
 
 
-def _figure(anchor: str, home: str, picture: Rgb, quality: int, alt: str, caption: str) -> str:
-    height, width = picture.shape[:2]
-    return (
-        f'<figure id="{anchor}" style="--aspect:{width / height:.4f}">'
-        f'<a class="open" href="#{anchor}" aria-label="Enlarge: {escape(alt)}">'
-        f'<img src="{data_uri(picture, quality)}" width="{width}" height="{height}" '
-        f'alt="{escape(alt)}"></a>'
-        f'<a class="close" href="#{home}" aria-label="Close">&times;</a>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+def _figure(anchor: str, home: str, picture: Rgb, quality: int, alt: str, caption: str) -> Markup:
+    size_wh = (picture.shape[1], picture.shape[0])
+    return figure(anchor, home, data_uri(picture, quality), size_wh, alt, caption)
 
 
 def _chips(figures: ImageFigures) -> str:

@@ -7,10 +7,12 @@ from html import escape
 
 from differseg.export.divergence_result import Divergence, LayerError, LayerLimits, percent
 from differseg.export.report_layers_chart import layers_chart
+from differseg.export.report_markup import Markup, Row, table
 
 _SUSPECTS = 12
 _ROWS = 800  # a page of at most 5 MB; all of them stand in the JSON document
 _UNMATCHED = 40
+_COLUMNS = ("Node", "Own error", "Typical", "Error", "Of what it reads", "Max error")
 
 
 def layer_by_layer(found: Divergence | None) -> str:
@@ -83,33 +85,26 @@ def _chart_text(found: Divergence) -> str:
 def _suspects(found: Divergence) -> str:
     if len(found.suspects) < 2:
         return ""
-    rows = "".join(
-        f'<tr><th scope="row"><code>{escape(layer.node)}</code>'
-        f"<small>{escape('; '.join(layer.operands)) or escape(layer.op)}</small></th>"
-        f"{_cells(layer)}</tr>"
+    rows = [
+        Row(_node(layer), _cells(layer), note="; ".join(layer.operands) or layer.op)
         for layer in found.suspects[:_SUSPECTS]
-    )
+    ]
     more = len(found.suspects) - _SUSPECTS
     note = f' <span class="versus">· first {_SUSPECTS} of {len(found.suspects)}</span>'
     return (
-        f'<h3 class="sub">All suspects{note if more > 0 else ""}</h3>{_table("All suspects", rows)}'
+        f'<h3 class="sub">All suspects{note if more > 0 else ""}</h3>'
+        f"{table('All suspects', _COLUMNS, rows, css='nodes')}"
     )
 
 
-def _table(label: str, rows: str) -> str:
-    columns = ("Own error", "Typical", "Error", "Of what it reads", "Max error")
-    head = "".join(f'<th scope="col" class="number">{name}</th>' for name in columns)
-    return (
-        f'<div class="card scroll" tabindex="0" role="region" aria-label="{label}">'
-        f'<table class="nodes"><thead><tr><th scope="col">Node</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+def _node(layer: LayerError) -> Markup:
+    return Markup(f"<code>{escape(layer.node)}</code>")
 
 
-def _cells(layer: LayerError) -> str:
+def _cells(layer: LayerError) -> list[str]:
     largest = "infinite" if math.isinf(layer.max_error) else f"{layer.max_error:.3g}"
     figures = [_shown(v) for v in (layer.own_rms, layer.own_typical, layer.rms, layer.read_rms)]
-    return "".join(f'<td class="number">{figure}</td>' for figure in (*figures, largest))
+    return [*figures, largest]
 
 
 def _all(found: Divergence) -> str:
@@ -120,12 +115,9 @@ def _all(found: Divergence) -> str:
         ranked = sorted(range(len(kept)), key=lambda i: -_rank(kept[i]))[:_ROWS]
         kept = [kept[i] for i in sorted(ranked)]
         said = f"The {_ROWS} of {len(found.layers)} compared tensors with the largest own errors"
-    rows = "".join(
-        f'<tr{_mark(layer, found.limits)}><th scope="row"><code>{escape(layer.node)}</code></th>'
-        f"{_cells(layer)}</tr>"
-        for layer in kept
-    )
-    return f"<details><summary>{said}</summary>{_table('Compared tensors', rows)}</details>"
+    rows = [Row(_node(layer), _cells(layer), css=_mark(layer, found.limits)) for layer in kept]
+    shown = table("Compared tensors", _COLUMNS, rows, css="nodes")
+    return f"<details><summary>{said}</summary>{shown}</details>"
 
 
 def _rank(layer: LayerError) -> float:
@@ -133,7 +125,7 @@ def _rank(layer: LayerError) -> float:
 
 
 def _mark(layer: LayerError, limits: LayerLimits) -> str:
-    return ' class="suspect"' if layer.exceeds(limits) else ""
+    return "suspect" if layer.exceeds(limits) else ""
 
 
 def _notes(found: Divergence) -> str:
@@ -159,4 +151,4 @@ def _notes(found: Divergence) -> str:
 
 
 def _shown(value: float | None) -> str:
-    return "&ndash;" if value is None else percent(value).replace(" %", "\u202f%")
+    return "\u2013" if value is None else percent(value).replace(" %", "\u202f%")

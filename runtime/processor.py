@@ -22,13 +22,11 @@ from differseg.runtime.pairing import Pair
 from differseg.runtime.segmenter import Begun, Result
 from differseg.runtime.sinks import FrameResult, Status
 from differseg.runtime.smoothing import MaskSmoother, class_counts
+from differseg.runtime.thermal import NEUTRAL_THERMAL, neutral_thermal
 from differseg.runtime.thermal_view import ThermalView
 from differseg.runtime.timing import StageTimes
 
 LossPolicy = Literal["stop", "rgb_only", "hold"]
-
-NEUTRAL_THERMAL = 0.5
-"""Thermal input of every pixel in ``rgb_only``: the middle of its range, a picture of nothing."""
 
 _NAN_LIMIT = 10
 _RECENT = 30
@@ -295,14 +293,12 @@ class FrameProcessor:
         return {name: part for name, part in coverage.items() if name != hidden}
 
     def _neutral_thermal(self) -> npt.NDArray[np.uint16]:
-        """Return a picture that both thermal policies map to ``NEUTRAL_THERMAL`` everywhere."""
+        """Return what is fed in ``rgb_only``, made once."""
         if self._neutral is None:
             spec = self._segmenter.manifest.input("thermal")
             assert spec is not None
             assert spec.thermal_policy is not None
-            policy = spec.thermal_policy
-            middle = round((policy.low_ck + policy.high_ck) / 2)
-            self._neutral = np.full(spec.size_hw, min(max(middle, 1), 65534), np.uint16)
+            self._neutral = neutral_thermal(spec.thermal_policy, spec.size_hw)
         return self._neutral
 
     def _age_ms(self, pair: Pair) -> float | None:

@@ -165,6 +165,7 @@ def run_images(
     """
     from differseg.runtime.image_files import match_images
     from differseg.runtime.registration import Registration
+    from differseg.runtime.tiling_options import tiles_of
     from differseg.runtime.tiling_run import open_segmenter, progress_bar
 
     given = dict(zip(MODALITIES, (rgb, thermal, depth, flow), strict=True))
@@ -174,9 +175,7 @@ def run_images(
     samples = match_images(places)
     with open_segmenter(
         (model, backend, threads, "BGR", threshold, cpu_precision, engine_key),
-        tile,
-        overlap,
-        whole_view,
+        tiles_of(tile, overlap, whole_view),
     ) as segmenter:
         _check_modalities(segmenter, places, registration)
         note = None if registration is None else registration.coverage_note()

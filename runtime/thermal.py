@@ -22,6 +22,9 @@ from differseg.manifest import ThermalPolicy
 
 _LOG = logging.getLogger("differseg.runtime")
 
+NEUTRAL_THERMAL = 0.5
+"""What a network sees at every pixel in place of a lost thermal camera."""
+
 MIN_SPAN_U8 = 8.0
 """Smallest span of an 8-bit image in counts; ``min_span_ck`` of the policy is for 16 bit."""
 
@@ -183,10 +186,12 @@ class ThermalMapper:
         if self.policy.kind == "full":
             if image.dtype == np.uint8:
                 return 0.0, 255.0
-            self._warn(
-                "thermal: the model was trained on a camera's 8-bit images as they are, but these "
-                "are 16 bit; mapping them by their percentiles; use the camera's 8-bit mode"
-            )
+            if self.warning is None and image.min() != image.max():  # else of no camera
+                self._warn(
+                    "thermal: the model was trained on a camera's 8-bit images as they are, but "
+                    "these are 16 bit; mapping them by their percentiles; use the camera's 8-bit "
+                    "mode"
+                )
         low, high = percentile_range(
             _without_specks(image),
             self.policy.low_percentile,
@@ -234,6 +239,19 @@ class ThermalMapper:
         if self.warning is None:
             self.warning = text
             _LOG.warning(text)
+
+
+def neutral_thermal(policy: ThermalPolicy, size_hw: tuple[int, int]) -> npt.NDArray[np.uint16]:
+    """Return the picture that stands for a lost thermal camera, (H, W) uint16.
+
+    It is the middle of the policy's range, which every policy maps to :data:`NEUTRAL_THERMAL`.
+
+    Args:
+        policy: Of the network's thermal input.
+        size_hw: Height and width.
+    """
+    middle = round((policy.low_ck + policy.high_ck) / 2)
+    return np.full(size_hw, min(max(middle, 1), 65534), np.uint16)
 
 
 def _without_specks(image: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -7,42 +7,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from differseg.errors import InputError
 from differseg.runtime.segmenter import Segmenter
 from differseg.runtime.tiled_segmenter import TiledSegmenter
-from differseg.runtime.tiling import DEFAULT_OVERLAP
+from differseg.runtime.tiling_options import Tiles
 
 
 def open_segmenter(
     arguments: tuple[Any, ...],
-    tile_hw: tuple[int, int] | None,
-    overlap: float | None,
-    whole_view: bool | None,
+    tiles: Tiles | None,
 ) -> Segmenter:
-    """Open a model file for whole images, or for tiles where their size is given.
+    """Open a model file for whole images, or for tiles.
 
     Args:
         arguments: Of :class:`Segmenter`.
-        tile_hw: ``--tile``: height and width in pixels of the image.
-        overlap: ``--overlap``: a share below 1, or pixels; None takes the default.
-        whole_view: ``--whole-view``; None is yes.
+        tiles: How large images are taken; None takes them whole.
 
     Raises:
-        DifferSegError: As the segmenters; InputError also for options of tiles without a tile.
+        DifferSegError: As the segmenters.
     """
-    if tile_hw is not None:
-        return TiledSegmenter(
-            *arguments,
-            tile_hw=tile_hw,
-            overlap=DEFAULT_OVERLAP if overlap is None else overlap,
-            whole_view=whole_view is not False,
-        )
-    if overlap is not None:
-        raise InputError("--overlap is about tiles: add --tile HxW, or leave it out")
-    if whole_view is not None:
-        option = "--whole-view" if whole_view else "--no-whole-view"
-        raise InputError(f"{option} is about tiles: add --tile HxW, or leave it out")
-    return Segmenter(*arguments)
+    if tiles is None:
+        return Segmenter(*arguments)
+    return TiledSegmenter(
+        *arguments, tile_hw=tiles.tile_hw, overlap=tiles.overlap, whole_view=tiles.whole_view
+    )
 
 
 @contextmanager

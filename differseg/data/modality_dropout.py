@@ -8,15 +8,18 @@ exactly what a run feeds in its mode ``rgb_only``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from differseg.data.transforms import Planes
 from differseg.errors import InputError
-from differseg.runtime.processor import NEUTRAL_THERMAL
+from differseg.runtime.thermal import NEUTRAL_THERMAL
 
 LOST_PLANE: dict[str, float] = {"rgb": 0, "thermal": NEUTRAL_THERMAL, "depth": 0.0, "flow": 255}
 """What every pixel of a lost camera is, in the units of a training sample's planes.
@@ -45,6 +48,15 @@ class ModalityDropout:
                 "probabilities of 0 to 1 that are 1 at most together, since never both are lost"
             )
 
+    def lost(self, names: Iterable[str]) -> dict[str, float]:
+        """Return which cameras may be lost, with their probabilities.
+
+        Args:
+            names: Of the network's inputs.
+        """
+        shares = {name: self.rgb if name == "rgb" else self.second for name in names}
+        return {name: share for name, share in shares.items() if share > 0}
+
 
 def drop_modality(planes: Planes, options: ModalityDropout, rng: np.random.Generator) -> Planes:
     """Return a sample that perhaps lacks a camera; the label stays.
@@ -66,6 +78,17 @@ def drop_modality(planes: Planes, options: ModalityDropout, rng: np.random.Gener
     if drawn < options.second + options.rgb:
         return {**planes, "rgb": lost_plane("rgb", planes["rgb"])}
     return planes
+
+
+def without_camera(batch: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return a batch of :mod:`differseg.data.loader` as it is when one camera is lost.
+
+    Args:
+        batch: Tensors by name, inputs (N, C, H, W) float32 in 0..1; it is not modified.
+        name: rgb, thermal, depth or flow.
+    """
+    scale = 255.0 if batch[name].shape[1] == 3 else 1.0
+    return {**batch, name: torch.full_like(batch[name], LOST_PLANE[name] / scale)}
 
 
 def lost_plane(name: str, like: npt.NDArray[Any]) -> npt.NDArray[Any]:

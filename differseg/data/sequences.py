@@ -86,6 +86,19 @@ def find_runs(stems: Sequence[str], gap: float | None = None) -> list[list[str]]
     return [[frame.stem for frame in run] for run in runs]
 
 
+def timelines(stems: Sequence[str]) -> list[dict[float, str]]:
+    """Return names by their time, each group of names that differ in their time alone.
+
+    Args:
+        stems: Names without their ending; those without a number are left out.
+    """
+    lines: dict[str, dict[float, str]] = defaultdict(dict)
+    for frame in sorted(_read(stems)):
+        if isfinite(frame.time):
+            lines[frame.family][frame.time] = frame.stem
+    return list(lines.values())
+
+
 def split_by_sequence(
     stems: Sequence[str], share: float = 0.15, *, gap: float | None = None, seed: int = 0
 ) -> Split:

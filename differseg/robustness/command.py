@@ -20,12 +20,16 @@ from differseg.errors import InputError
 from differseg.metrics import BOUNDARY_TOLERANCE_PX
 from differseg.options import option, parse, unwinding_on_sigterm
 from differseg.robustness.evaluation import Settings, judge, make_plan
-from differseg.robustness.judged import open_folder, open_models, open_synthetic
+from differseg.robustness.judged import (
+    JudgedModel,
+    open_labelled,
+    open_models,
+    open_synthetic,
+)
 from differseg.robustness.report import curves_sheet, render
 from differseg.robustness.result import Robustness, as_csv, document, print_table
 from differseg.robustness.rows import RowStore
 from differseg.robustness.suite import read_names
-from differseg.training.precision import choose_device
 from differseg.training.samples import SYNTHETIC
 
 
@@ -34,7 +38,7 @@ class RobustnessOptions:
     """Judge networks on images that get worse: lost cameras, misregistration, blur, noise."""
 
     file: Path = option(positional=True, metavar="FILE")
-    """Checkpoint, .onnx file, or a network's name for its shipped weights."""
+    """Checkpoint, .onnx file, engine, or a network's name for its shipped weights."""
     out: Path = option(metavar="OUT", short="-o")
     """Folder for report.html, curves.svg, robustness.json, robustness.csv, and the rows that the
     same command goes on from."""
@@ -47,7 +51,11 @@ class RobustnessOptions:
     model: str | None = None
     """Name of the network, where a file does not say it (.pt, .pth)."""
     data: str = option(SYNTHETIC, metavar="DIR")
-    """Folder with rgb/, thermal/, depth/ or flow/, and labels/; or the word synthetic."""
+    """Folder with rgb/, thermal/, depth/ or flow/, and labels/; NAME:DIR of a published data set,
+    see 'differseg datasets'; or the word synthetic."""
+    split: str | None = None
+    """Split of a data set given by name (mfnet:DIR); the one that figures are reported on when not
+    given."""
     synthetic_count: int = 24
     """Synthetic scenes to judge on, one image of each."""
     label_rule: str = "auto"
@@ -55,7 +63,7 @@ class RobustnessOptions:
     holdout: float = 0.0
     """Judge only the share of a folder that 'train --holdout' leaves out; 0 judges all of it."""
     limit: int | None = None
-    """Judge this many samples of a folder, spread evenly; all when not given."""
+    """Judge this many samples of the data, spread evenly; all when not given."""
     corruptions: str | None = option(None, metavar="NAMES")
     """Corruptions with commas, see docs/robustness.md; all that fit when not given."""
     seed: int = 0
@@ -87,9 +95,20 @@ def _check(options: RobustnessOptions) -> None:
         read_names(options.corruptions)  # before scenes are drawn
     if options.data != SYNTHETIC:
         return
+    if options.split is not None:
+        raise InputError("--split: is of a data set given by name, --data NAME:DIR")
     for name in ("holdout", "limit"):
         if getattr(options, name):
             raise InputError(f"--{name}: synthetic scenes are counted by --synthetic-count")
+
+
+def _check_tolerance(options: RobustnessOptions, model: JudgedModel) -> None:
+    count = len(model.predictor.classes)
+    if count > 2 and options.tolerance_px != BOUNDARY_TOLERANCE_PX:
+        raise InputError(
+            f"--tolerance-px {options.tolerance_px}: {model.name} has {count} classes, and the "
+            "boundary F-measure is a figure of two; leave --tolerance-px away"
+        )
 
 
 def robustness(options: RobustnessOptions, console: Console | None = None) -> Robustness:
@@ -108,13 +127,15 @@ def robustness(options: RobustnessOptions, console: Console | None = None) -> Ro
     _check(options)
     files = [options.file, *([options.other] if options.other else []), *options.also]
     models = open_models(files, options.name, options.model, options.size, options.device)
+    _check_tolerance(options, models[0])
     store = RowStore(options.out)
     if options.data == SYNTHETIC:
         data = open_synthetic(models, options.synthetic_count, options.out / "scenes", console)
     else:
-        data = open_folder(
+        data = open_labelled(
             options.data,
             models,
+            split=options.split,
             label_rule=options.label_rule,
             holdout=options.holdout,
             limit=options.limit,
@@ -122,8 +143,7 @@ def robustness(options: RobustnessOptions, console: Console | None = None) -> Ro
     for line in data.warnings:
         console.print(f"warning: {line}", highlight=False, soft_wrap=True)
     plan = make_plan(models, data, options.corruptions, options.worst)
-    device = choose_device(options.device).value
-    settings = Settings(options.seed, options.tolerance_px, options.worst, device)
+    settings = Settings(options.seed, options.tolerance_px)
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     )  # fmt: skip

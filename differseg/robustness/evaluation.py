@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +28,10 @@ class Settings:
     Attributes:
         seed: Of all directions and all noise.
         tolerance_px: Tolerance of the boundary F-measure in pixels.
-        worst: Pictures of each corruption, at its greatest level.
-        device: Named in a row's key.
     """
 
     seed: int
     tolerance_px: float
-    worst: int
-    device: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +91,9 @@ def make_plan(
         fitting, lacking = corruptions_for(
             data.everything, data.samples, model.predictor.modalities, model.policy
         )
-        of_model = {corruption.name: corruption for corruption in fitting}
-        found = {**of_model, **found}
+        for corruption in fitting:
+            before = found.get(corruption.name, corruption)
+            found[corruption.name] = _together(before, corruption)
         reasons |= lacking
         tasks += _tasks(model, fitting, data, worst)
     skipped = {name: why for name, why in reasons.items() if name not in found}
@@ -110,6 +108,17 @@ def make_plan(
         or (task.corruption is None and (id(task.model), task.indices) in subsets)
     ]
     return Plan(chosen, kept, skipped)
+
+
+def _together(one: Corruption, other: Corruption) -> Corruption:
+    """Return what stands for both in a report: two models may have another second camera."""
+    if other.title in one.title.split(" / "):
+        return one
+    return dataclasses.replace(
+        one,
+        title=f"{one.title} / {other.title}",
+        modality=f"{one.modality} / {other.modality}",
+    )
 
 
 def _tasks(
@@ -210,7 +219,7 @@ def _facts(task: Task, data: JudgedData, settings: Settings) -> dict[str, object
         "model": task.model.sha256,
         "size": predictor.size_hw,
         "modalities": predictor.modalities,
-        "device": settings.device,
+        "runs_on": predictor.runs_on,
         "data": data.fingerprint,
         "indices": task.indices,
         "corruption": task.name,

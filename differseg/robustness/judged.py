@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import track
 
 from differseg.checkpoints import read_info, shipped_weights
+from differseg.data.datasets.judging import open_judged
+from differseg.data.datasets.published import PublishedDataset
 from differseg.data.folder import LABELS, FolderDataset
-from differseg.data.sequences import split_by_sequence
 from differseg.data.synthetic_dataset import (
     LOOK,
     SAMPLES_PER_SCENE,
@@ -26,8 +27,8 @@ from differseg.file_hash import sha256_of
 from differseg.manifest import ClassSpec, ThermalPolicy
 from differseg.models import list_models
 from differseg.predictors import Predictor, open_predictor
-from differseg.provenance import seen_in_training
-from differseg.runtime.image_files import list_images
+from differseg.provenance import other_size, seen_in_training
+from differseg.runtime.engine_file import is_engine, read_sidecar
 from differseg.runtime.model_file import read_manifest
 from differseg.training.samples import JUDGED_SEED, SYNTHETIC, refuse_classes
 
@@ -40,7 +41,7 @@ class JudgedModel:
 
     Attributes:
         name: In legends and tables.
-        file: The checkpoint or ONNX file.
+        file: The checkpoint, ONNX file or engine.
         sha256: Of the file.
         policy: Of its thermal input.
         predictor: Runs it.
@@ -63,7 +64,7 @@ def open_models(
     """Open models that can be compared: of the same classes.
 
     Args:
-        files: Checkpoints, ONNX files, or names of networks with shipped weights.
+        files: Checkpoints, ONNX files, engines, or names of networks with shipped weights.
         names: For the legend, in the order of the files; from the files where too few.
         model: Name of the network, where a checkpoint does not say it.
         size_hw: Size of checkpoints' inputs; their own when None.
@@ -77,28 +78,38 @@ def open_models(
         raise InputError(f"--name: {len(names)} names for {len(files)} models; give one for each")
     known = {info.name for info in list_models()}
     opened: list[JudgedModel] = []
-    for place, given in enumerate(files):
+    for given, name in zip(files, _names(files, names), strict=True):
         predictor = open_predictor(given, model, size_hw, device)
         shipped = str(given) in known and not given.exists()
         file = shipped_weights(str(given)) if shipped else given
         assert file is not None  # else it could not have been opened
-        name = names[place] if place < len(names) else _name(given, shipped)
         opened.append(JudgedModel(name, file, sha256_of(file), _policy(file), predictor))
     _check_alike(opened)
     return opened
 
 
-def _name(file: Path, shipped: bool) -> str:
-    """Return a file's name for a legend: its folder's, where its own says nothing."""
-    if shipped:
-        return str(file)
+def _names(files: Sequence[Path], given: Sequence[str]) -> list[str]:
+    """Return the names given, and for the files behind them the shortest that tell all apart."""
+    rest = files[len(given) :]
+    ways = (
+        [_short_name(file) for file in rest],
+        [file.name for file in rest],
+        [str(file) for file in rest],
+    )
+    named = [[*given, *way] for way in ways]
+    return next((names for names in named if len(set(names)) == len(names)), named[0])
+
+
+def _short_name(file: Path) -> str:
+    """Return a file's name without its ending: its folder's, where its own says nothing."""
     said = file.name.partition(".")[0]
     return file.resolve().parent.name if said in _UNTOLD else file.stem
 
 
 def _policy(file: Path) -> ThermalPolicy:
-    if file.suffix == ".onnx":
-        spec = read_manifest(file).input("thermal")
+    if file.suffix == ".onnx" or is_engine(file):
+        manifest = read_sidecar(file).manifest if is_engine(file) else read_manifest(file)
+        spec = manifest.input("thermal")
         return (spec and spec.thermal_policy) or ThermalPolicy()
     info = read_info(file)
     return (info and info.thermal_policy) or ThermalPolicy()
@@ -131,7 +142,7 @@ class JudgedData:
 
     Attributes:
         title: For captions: ``24 synthetic scenes``, or the folder's name and the count.
-        everything: The whole folder.
+        everything: The whole folder, or the whole split of a data set.
         samples: Those that are judged.
         fingerprint: Another one where names, files or the rule of labels are others.
         warnings: What makes the figures doubtful.
@@ -144,46 +155,47 @@ class JudgedData:
     warnings: tuple[str, ...] = ()
 
 
-def open_folder(
-    root: str,
+def open_labelled(
+    data: str,
     models: Sequence[JudgedModel],
     *,
+    split: str | None = None,
     label_rule: str = "auto",
     holdout: float = 0.0,
     limit: int | None = None,
 ) -> JudgedData:
-    """Open a labelled folder.
+    """Open a labelled folder or a published data set.
 
     Args:
-        root: Holds rgb/, thermal/, depth/ or flow/, and labels/.
+        data: Holds rgb/, thermal/, depth/ or flow/, and labels/; or ``NAME:DIR``.
         models: What will be judged; together they say which images are needed.
+        split: Of a data set by name; None takes the one that is judged by default.
         label_rule: How label files become masks.
         holdout: Judge only the share that 'train --holdout' leaves out; 0 judges all.
         limit: Judge this many samples, spread evenly; None judges all.
 
     Raises:
-        InputError: The folder, its labels or an option cannot be used.
+        InputError: The data, their labels or an option cannot be used.
     """
-    everything = FolderDataset(
-        root, modalities_of(models), label_rule=label_rule, classes=models[0].predictor.classes
+    everything, samples, name = open_judged(
+        data,
+        split,
+        modalities_of(models),
+        label_rule=label_rule,
+        holdout=holdout,
+        classes=models[0].predictor.classes,
     )
-    if everything.rule is None:
-        raise InputError(f"--data {root}: there is no labels/ folder to judge against")
-    stems = everything.stems
-    if holdout:
-        stems = list(split_by_sequence(stems, holdout).held_out)
-    if limit is not None and limit < len(stems):
-        spread = np.linspace(0, len(stems) - 1, limit).round().astype(int)
-        stems = [stems[int(index)] for index in spread]
-    samples = everything.select(stems)
-    samples.require_known_pixels()
-    name = everything.root.resolve().name
+    if limit is not None and limit < len(samples):
+        spread = np.linspace(0, len(samples) - 1, limit).round().astype(int)
+        samples = samples.select([samples.stems[int(index)] for index in spread])
+        samples.require_known_pixels()
+    part = f", split {everything.split}" if isinstance(everything, PublishedDataset) else ""
     return JudgedData(
-        f"{len(stems)} images of {name}",
+        f"{len(samples)} images of {name}{part}",
         everything,
         samples,
-        _fingerprint(everything, stems),
-        tuple(_seen(models, name, everything.stems, stems)),
+        _fingerprint(everything, samples.stems),
+        (*_sizes(models), *_seen(models, name, everything.stems, samples.stems)),
     )
 
 
@@ -226,7 +238,8 @@ def open_synthetic(
     text = f"{root.name} {stems}"
     fingerprint = hashlib.sha256(text.encode()).hexdigest()
     samples = everything.select(stems)
-    return JudgedData(f"{count} synthetic scenes", everything, samples, fingerprint)
+    title = f"{count} synthetic scenes"
+    return JudgedData(title, everything, samples, fingerprint, _sizes(models))
 
 
 def modalities_of(models: Sequence[JudgedModel]) -> tuple[str, ...]:
@@ -243,10 +256,18 @@ def _fingerprint(everything: FolderDataset, stems: Sequence[str]) -> str:
     assert everything.rule is not None
     facts: list[object] = [everything.rule.name, list(stems)]
     for place in (*everything.modalities, LABELS):
-        files = list_images(everything.root / place)
-        stats = [files[stem].stat() for stem in everything.stems]
+        stats = [everything.files[place][stem].stat() for stem in everything.stems]
         facts.append([place, [(stat.st_size, stat.st_mtime_ns) for stat in stats]])
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _sizes(models: Sequence[JudgedModel]) -> tuple[str, ...]:
+    """Return a line for every model that is judged at another size than it was trained at."""
+    lines = {
+        model.name: other_size(model.predictor.training, model.predictor.size_hw)
+        for model in models
+    }
+    return tuple(f"{name}: {line}" for name, line in lines.items() if line)
 
 
 def _seen(

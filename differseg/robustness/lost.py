@@ -10,9 +10,11 @@ import numpy.typing as npt
 
 from differseg.data.folder import FolderDataset
 from differseg.data.modality_dropout import LOST_PLANE
-from differseg.data.sequences import find_runs
+from differseg.data.sequences import timelines
+from differseg.errors import InputError
 from differseg.manifest import ThermalPolicy
 from differseg.robustness.corruption import Chance, Change, Corruption, Sample
+from differseg.runtime.thermal import neutral_thermal
 
 FROZEN_LEVELS = (1.0, 2.0, 4.0)
 
@@ -32,9 +34,7 @@ def lost_image(
         policy: Of the network's thermal input; the defaults of :class:`ThermalPolicy` when None.
     """
     if name == "thermal":
-        policy = policy or ThermalPolicy()
-        middle = round((policy.low_ck + policy.high_ck) / 2)
-        return np.full(size_hw, min(max(middle, 1), 65534), np.uint16)
+        return neutral_thermal(policy or ThermalPolicy(), size_hw)
     shape = (*size_hw, 3) if name in ("rgb", "flow") else size_hw
     return np.full(shape, round(LOST_PLANE[name]), np.uint8)
 
@@ -54,7 +54,8 @@ def frozen_thermal(
 ) -> Corruption | None:
     """Return the corruption that shows an older thermal frame, where the names form sequences.
 
-    A sequence is a run of names whose numbers rise by 1.  Judged are the samples with as many
+    A sequence is a run of names that differ in their time alone, a number that rises by 1: another
+    drive or another camera is never taken for an older frame.  Judged are the samples with as many
     frames before them as the greatest level, at every level the same ones.
 
     Args:
@@ -65,19 +66,24 @@ def frozen_thermal(
     Returns:
         The corruption; None where no run is long enough.
     """
-    place = {stem: index for index, stem in enumerate(everything.stems)}
-    earlier: dict[str, tuple[int, ...]] = {}
+    earlier: dict[str, dict[float, str]] = {}
     oldest, wanted = int(levels[-1]), set(judged)
-    for run in find_runs(everything.stems, gap=1):
-        for at in range(oldest, len(run)):
-            if run[at] in wanted:
-                earlier[run[at]] = tuple(place[run[at - int(level)]] for level in levels)
+    for frames in timelines(everything.stems):
+        for number, stem in frames.items():
+            if stem in wanted and all(number - age in frames for age in range(1, oldest + 1)):
+                earlier[stem] = {level: frames[number - int(level)] for level in levels}
     if not earlier:
         return None
 
     def change(sample: Sample, level: float, chance: Chance) -> Sample:
-        index = earlier[sample["stem"]][levels.index(level)]
-        return {**sample, "thermal": everything[index]["thermal"]}
+        older = earlier.get(sample["stem"], {}).get(level)
+        if older is None:
+            raise InputError(
+                f"corruption thermal-frozen: no frame {level:g} before sample '{sample['stem']}'; "
+                f"there are {', '.join(f'{level:g}' for level in levels)}, each for a sample with "
+                f"{oldest} frames before it"
+            )
+        return {**sample, "thermal": everything.decode(older, ("thermal",))["thermal"]}
 
     return Corruption(
         "thermal-frozen",

@@ -1,7 +1,8 @@
 """A second camera that does not lie on RGB as it should.
 
 Convention: pixels of the sample's own size, centres at integers, x to the right and y down.  What
-lies outside mirrors.  RGB and the mask stay.
+lies outside mirrors.  RGB and the mask stay.  Between pixels values are mixed (bilinear), but those
+of depth: a mean of two distances, or of one and "no measurement", is a place where nothing is.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def shifting(name: str) -> Change:
     def change(sample: Sample, level: float, chance: Chance) -> Sample:
         angle = chance.frame().uniform(0, 2 * np.pi)
         dx, dy = level * np.cos(angle), level * np.sin(angle)
-        return {**sample, name: _warp(sample[name], np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]]))}
+        matrix = np.array([[1, 0, dx], [0, 1, dy], [0, 0, 1]])
+        return {**sample, name: _warp(sample[name], matrix, name)}
 
     return change
 
@@ -38,7 +40,7 @@ def warping(name: str) -> Change:
         corners = corners_of(height, width)
         moved = corners + level * np.column_stack([np.cos(angles), np.sin(angles)])
         matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), moved.astype(np.float32))
-        return {**sample, name: _warp(sample[name], matrix)}
+        return {**sample, name: _warp(sample[name], matrix, name)}
 
     return change
 
@@ -49,8 +51,9 @@ def corners_of(height_px: int, width_px: int) -> npt.NDArray[np.float64]:
     return np.array([[0.0, 0.0], [right, 0.0], [right, low], [0.0, low]])
 
 
-def _warp(image: npt.NDArray[Any], matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _warp(image: npt.NDArray[Any], matrix: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     size_wh = (image.shape[1], image.shape[0])
+    method = cv2.INTER_NEAREST if name == "depth" else cv2.INTER_LINEAR
     return cv2.warpPerspective(
-        image, matrix, size_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        image, matrix, size_wh, flags=method, borderMode=cv2.BORDER_REFLECT_101
     )

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from differseg import __version__
+from differseg.export.report_markup import Cell, Markup, Row, figure, table
 from differseg.export.report_style import PAGE, STYLE
 from differseg.robustness.chart import CSS, Curve, Panel, chart, color_class, key, sheet
 from differseg.robustness.corruption import Corruption
@@ -94,8 +95,7 @@ def _header(result: Robustness) -> str:
             (
                 escape(model.name),
                 f"{clean.figures[figure]:.3f}",
-                f"{_called(figure)} of clean images; {percent(result.overall_kept(model))} kept "
-                "over all corruptions",
+                f"{_called(figure)} of {clean.images} clean images; kept: {result.overall(model)}",
             )
         )
         least = least_kept(result, model)
@@ -103,8 +103,8 @@ def _header(result: Robustness) -> str:
             corruption, kept = least
             said.append(
                 f"{model.name} keeps {percent(result.overall_kept(model))} of its clean "
-                f"{_called(figure)} over all corruptions, and least under "
-                f"'{corruption.title}': {percent(kept)}."
+                f"{_called(figure)} in the mean of {len(result.kept(model))} corruptions, and "
+                f"least under '{corruption.title}': {percent(kept)}."
             )
     shown = "".join(
         f'<div class="tile"><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>'
@@ -132,38 +132,29 @@ def _legend(result: Robustness) -> str:
 
 
 def _summary(result: Robustness) -> str:
-    head = "".join(
-        f'<th scope="col" class="number">{escape(model.name)}</th>' for model in result.models
-    )
     rows = []
     for number, corruption in enumerate(result.corruptions, start=1):
-        cells = "".join(
+        cells = [
             _share(result.judged.kept(model, corruption), place)
             for place, model in enumerate(result.models)
-        )
-        rows.append(
-            f'<tr><th scope="row"><a href="#c{number}">{escape(corruption.title)}</a></th>'
-            f"{cells}</tr>"
-        )
+        ]
+        link = Markup(f'<a href="#c{number}">{escape(corruption.title)}</a>')
+        rows.append(Row(link, cells))
+    columns = ("Corruption", *(model.name for model in result.models))
     called = _called(result.judged.headline)
     return (
         "<section><h2>What is kept</h2>"
         f"<p>The mean of the {escape(called)} over a corruption's levels, as a share of the "
         f"{escape(called)} without it.</p>"
-        '<div class="card scroll" tabindex="0" role="region" aria-label="What is kept">'
-        '<table class="kept">'
-        f'<thead><tr><th scope="col">Corruption</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+        f"{table('What is kept', columns, rows, css='kept')}</section>"
     )
 
 
-def _share(kept: float | None, place: int) -> str:
+def _share(kept: float | None, place: int) -> Cell:
     if kept is None:
-        return '<td class="number share">-</td>'
-    return (
-        f'<td class="number share {color_class(place)}">{percent(kept)}'
-        f'<i style="--part:{min(max(kept, 0.0), 1.0):.3f}"></i></td>'
-    )
+        return Cell(percent(kept), "number share")
+    bar = f'<i style="--part:{min(max(kept, 0.0), 1.0):.3f}"></i>'
+    return Cell(Markup(percent(kept) + bar), f"number share {color_class(place)}")
 
 
 def _curves(result: Robustness, corruption: Corruption, figure: str) -> list[Curve]:
@@ -206,24 +197,18 @@ def _card(result: Robustness, corruption: Corruption, number: int, folder: Path)
 
 
 def _levels(result: Robustness, corruption: Corruption, ticks: list[str]) -> str:
-    head = "".join(f'<th scope="col" class="number">{escape(tick)}</th>' for tick in ticks)
     rows = []
     for model in result.models:
-        for figure in result.drawn_figures():
-            curve = result.judged.curve(model, corruption)
-            if not curve:
-                continue
-            cells = "".join(f'<td class="number">{row.figures[figure]:.3f}</td>' for row in curve)
-            rows.append(
-                f'<tr><th scope="row">{escape(model.name)}<small>{_called(figure)}</small></th>'
-                f"{cells}</tr>"
-            )
-    return (
-        f'<details><summary>Figures</summary><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Figures of {escape(corruption.title)}"><table class="levels"><thead><tr>'
-        f'<th scope="col">{escape(corruption.unit)}</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></details>"
+        curve = result.judged.curve(model, corruption)
+        if curve:
+            rows += [
+                Row(model.name, [f"{row.figures[name]:.3f}" for row in curve], note=_called(name))
+                for name in result.drawn_figures()
+            ]
+    shown = table(
+        f"Figures of {corruption.title}", (corruption.unit, *ticks), rows, css="levels", card=False
     )
+    return f"<details><summary>Figures</summary>{shown}</details>"
 
 
 def _pictures(
@@ -258,43 +243,30 @@ def _pictures(
     )
 
 
-def _figure(anchor: str, home: str, file: Path, caption: str, picture: Picture) -> str:
+def _figure(anchor: str, home: str, file: Path, caption: str, picture: Picture) -> Markup:
     code = file.read_bytes()
     shown = cv2.imdecode(np.frombuffer(code, np.uint8), cv2.IMREAD_COLOR)
     height, width = np.asarray(shown).shape[:2]
-    text = base64.b64encode(code).decode("ascii")
-    alt = escape(f"{caption}, {picture.stem}")
-    return (
-        f'<figure id="{anchor}" style="--aspect:{width / height:.4f}">'
-        f'<a class="open" href="#{anchor}" aria-label="Enlarge: {alt}">'
-        f'<img src="data:image/jpeg;base64,{text}" width="{width}" height="{height}" '
-        f'alt="{alt}"></a>'
-        f'<a class="close" href="#{home}" aria-label="Close">&times;</a>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    source = f"data:image/jpeg;base64,{base64.b64encode(code).decode('ascii')}"
+    return figure(anchor, home, source, (width, height), f"{caption}, {picture.stem}", caption)
 
 
 def _facts(result: Robustness) -> str:
-    rows = [
-        (
-            escape(model.name),
-            f"{escape(model.predictor.name)} at {model.predictor.size_hw[0]} &times; "
-            f"{model.predictor.size_hw[1]}; <code>{escape(str(model.file))}</code>; SHA-256 "
-            f"<code>{model.sha256}</code>",
-        )
-        for model in result.models
-    ]
+    rows = [Row(model.name, [_identity(model)]) for model in result.models]
     rule = result.data.everything.rule
-    rows.append(("Images", escape(result.data.title)))
-    rows.append(("Labels", escape(rule.name) if rule else "-"))
-    rows.append(("Seed", str(result.settings.seed)))
-    rows += [
-        (f"Not judged: {escape(name)}", escape(why))
-        for name, why in result.judged.plan.skipped.items()
-    ]
-    shown = "".join(f'<tr><th scope="row">{name}</th><td>{text}</td></tr>' for name, text in rows)
-    return (
-        '<section><h2>How it was judged</h2><div class="card scroll" tabindex="0" role="region" '
-        f'aria-label="How it was judged"><table class="facts"><tbody>{shown}</tbody></table>'
-        "</div></section>"
+    rows.append(Row("Images", [result.data.title]))
+    rows.append(Row("Labels", [rule.name if rule else "-"]))
+    if "boundary_f" in result.drawn_figures():
+        rows.append(Row("Tolerance of boundaries", [f"{result.settings.tolerance_px:g} pixels"]))
+    rows.append(Row("Seed", [str(result.settings.seed)]))
+    rows += [Row(f"Not judged: {name}", [why]) for name, why in result.judged.plan.skipped.items()]
+    shown = table("How it was judged", (), rows, css="facts", figures=False)
+    return f"<section><h2>How it was judged</h2>{shown}</section>"
+
+
+def _identity(model: JudgedModel) -> Markup:
+    height, width = model.predictor.size_hw
+    return Markup(
+        f"{escape(model.predictor.name)} at {height} &times; {width}; "
+        f"<code>{escape(str(model.file))}</code>; SHA-256 <code>{model.sha256}</code>"
     )

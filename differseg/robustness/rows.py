@@ -76,18 +76,19 @@ class RowStore:
         self.folder, self._path = folder, folder / "rows.json"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = self._path.read_text(encoding="utf-8") if self._path.exists() else None
+            data = self._path.read_bytes() if self._path.exists() else None
         except OSError as error:
             raise InputError(f"--out {folder}: cannot be used ({error.strerror})") from None
-        self._rows = {} if text is None else self._read(text)
+        self._rows = {} if data is None else self._read(data)
 
     def get(self, key: str) -> Row | None:
         """Return a row that is there, with its pictures; else None."""
         row = self._rows.get(key)
         if row is None:
             return None
-        files = [name for picture in row.pictures for _, name in picture.panels]
-        return row if all((self.folder / name).is_file() for name in files) else None
+        files = [self.folder / name for picture in row.pictures for _, name in picture.panels]
+        # after a power cut, a file may be there and empty
+        return row if all(file.is_file() and file.stat().st_size for file in files) else None
 
     def put(self, key: str, row: Row) -> None:
         """Keep a row.
@@ -104,9 +105,9 @@ class RowStore:
         except OSError as error:
             raise InputError(f"--out {self.folder}: cannot be written ({error.strerror})") from None
 
-    def _read(self, text: str) -> dict[str, Row]:
+    def _read(self, data: bytes) -> dict[str, Row]:
         try:
-            document = json.loads(text)
+            document = json.loads(data)
             if document["schema"] != _SCHEMA:
                 raise ValueError
             return {key: _row(plain) for key, plain in document["rows"].items()}

@@ -15,7 +15,7 @@ from differseg.robustness.optics import focus_blur, motion_blur, thermal_blur
 from differseg.robustness.registration import shifting, warping
 from differseg.robustness.sensors import dead_pixels, rgb_noise, thermal_noise, thermal_pattern
 
-REVISION = 1
+REVISION = 2
 """Raised whenever a corruption comes out differently, so that no stale row is read."""
 
 SECOND = ("thermal", "depth", "flow")
@@ -46,8 +46,8 @@ def corruptions_of_rgb() -> list[Corruption]:
         Corruption("night", "Night", "rgb", "stops", (2.0, 4.0, 6.0, 8.0),
                    "Light lost, halved by every stop, with photon and read noise.", night),
         Corruption("fog", "Fog", "rgb", "% veil", (10.0, 20.0, 40.0, 80.0),
-                   "Share of the light that comes from the fog, the same in the whole picture.",
-                   fog),
+                   "Share of the scene's light that fog takes and replaces by its own, the same in "
+                   "the whole picture.", fog),
         Corruption("jpeg", "JPEG", "rgb", "100 - quality", (50.0, 70.0, 85.0, 95.0),
                    "What is lacking of the quality 100.", jpeg),
     ]  # fmt: skip

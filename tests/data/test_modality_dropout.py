@@ -15,8 +15,7 @@ from differseg.manifest import ThermalPolicy
 from differseg.models.spec import BINARY_CLASSES, MODALITIES, ModelSpec
 from differseg.robustness.lost import lost_image
 from differseg.runtime.preprocess import map_depth
-from differseg.runtime.processor import NEUTRAL_THERMAL
-from differseg.runtime.thermal import ThermalMapper
+from differseg.runtime.thermal import NEUTRAL_THERMAL, ThermalMapper
 
 SPEC = ModelSpec("toy", "toy", "rgbt", MODALITIES["rgbt"], BINARY_CLASSES, (32, 64))
 

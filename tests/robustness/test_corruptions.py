@@ -324,6 +324,59 @@ def test_a_frozen_camera_is_looked_for_in_the_whole_folder(drive: FolderDataset)
     assert frozen_thermal(drive, ["00003D", "00012D"]) is None
 
 
+def test_another_drive_or_camera_is_never_an_older_frame(tmp_path: Path) -> None:
+    places = [("drive1", 12), ("drive2", 12), ("drive3", 2)]
+    stems = [
+        f"{name}_cam{k}_{n:04d}" for name, count in places for k in (1, 2) for n in range(count)
+    ]
+    for name in ("rgb", "thermal"):
+        (tmp_path / name).mkdir()
+        for code, stem in enumerate(stems):
+            picture = np.full((8, 8), code, np.uint8)
+            cv2.imwrite(
+                str(tmp_path / name / f"{stem}.png"),
+                picture if name == "thermal" else np.dstack([picture] * 3),
+            )
+    drives = FolderDataset(tmp_path)
+    frozen = frozen_thermal(drives, drives.stems)
+    assert frozen is not None
+    judged = [drives.stems[index] for index in frozen.only or ()]
+    assert judged == [stem for stem in drives.stems if int(stem[-4:]) >= 4]
+    for index in frozen.only or ():
+        for level in frozen.levels:
+            shown = stems[int(frozen.apply(drives[index], level)["thermal"][0, 0])]
+            now = drives.stems[index]
+            assert shown == f"{now[:-4]}{int(now[-4:]) - int(level):04d}"
+
+
+def test_a_frozen_camera_has_no_other_levels_and_samples(drive: FolderDataset) -> None:
+    frozen = frozen_thermal(drive, drive.stems)
+    assert frozen is not None
+    last, first = drive.stems.index("00015D"), drive.stems.index("00010D")
+    for index, level in ((last, 3.0), (first, 1.0)):
+        with pytest.raises(InputError, match=f"no frame {level:g} before sample"):
+            frozen.apply(drive[index], level)
+
+
+@pytest.mark.parametrize("name", ["misregistration", "warp"])
+def test_depth_is_moved_without_distances_that_nobody_measured(name: str) -> None:
+    change = {"misregistration": shifting, "warp": warping}[name]
+    moved = Corruption(name, "", "depth", "px", (5.0,), "", change("depth"))
+    yy, xx = np.mgrid[: SIZE_HW[0], : SIZE_HW[1]]
+    depth = np.where((xx // 16 + yy // 16) % 2, 4000, 0).astype(np.uint16)
+    found = moved.apply({"stem": "one", "depth": depth}, 5.0, seed=3)["depth"]
+    assert not np.array_equal(found, depth)
+    assert set(np.unique(found)) == {0, 4000}
+
+
+def test_depth_is_shifted_by_so_many_pixels() -> None:
+    moved = Corruption("misregistration", "", "depth", "px", (9.0,), "", shifting("depth"))
+    ramps = [axis.astype(np.uint16) + 100 for axis in np.mgrid[: SIZE_HW[0], : SIZE_HW[1]]]
+    came = [moved.apply({"stem": "one", "depth": ramp}, 9.0)["depth"][96, 128] for ramp in ramps]
+    dy, dx = (int(code) - 100 - at for code, at in zip(came, (96, 128), strict=True))
+    assert np.hypot(dx, dy) == pytest.approx(9, abs=0.75)  # half a pixel at most in each direction
+
+
 def test_refuses_a_negative_level_and_a_sample_without_the_camera() -> None:
     with pytest.raises(InputError, match="0 or more"):
         named("fog").apply(sample(), -1.0)

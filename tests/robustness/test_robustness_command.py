@@ -9,12 +9,14 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
+from engine_files import BYTES, sidecar_of, small_manifest
 from rich.console import Console
 from tiny_network import (
     FIXED,
@@ -28,11 +30,16 @@ from tiny_network import (
 )
 
 from differseg.data.folder import FolderDataset
+from differseg.engine_sidecar import sidecar_path
 from differseg.errors import DifferSegError
+from differseg.manifest import ThermalPolicy
 from differseg.metrics import mask_iou
 from differseg.options import run_main
 from differseg.robustness import evaluation
+from differseg.robustness import judged as judged_module
 from differseg.robustness.command import RobustnessOptions, main, robustness
+from differseg.robustness.judged import open_models
+from differseg.robustness.result import print_table
 
 SIZE_HW = (16, 24)
 STEMS = [f"{number:05d}D" for number in (1, 20, 21, 22, 23, 24, 25)]
@@ -226,7 +233,7 @@ def test_rows_that_are_done_are_not_judged_again(
         assert list(one.judged.rows.values()) == list(whole.judged.rows.values())
 
 
-@pytest.mark.parametrize("change", ["seed", "tolerance_px", "data", "model", "limit"])
+@pytest.mark.parametrize("change", ["seed", "tolerance_px", "data", "model", "limit", "engine"])
 def test_other_options_data_or_weights_are_judged_anew(
     model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -240,6 +247,15 @@ def test_other_options_data_or_weights_are_judged_anew(
         path = tmp_path / "other.onnx"
         other = write_model(path, tiny_onnx(SIZE_HW, 1.2), tiny_manifest(SIZE_HW))
         wanted = dataclasses.replace(wanted, file=other)
+    elif change == "engine":
+        opened = judged_module.open_predictor
+
+        def elsewhere(*arguments: Any) -> Any:
+            predictor = opened(*arguments)
+            predictor.runs_on = "another engine"
+            return predictor
+
+        monkeypatch.setattr(judged_module, "open_predictor", elsewhere)
     else:
         value = {"seed": 5, "tolerance_px": 4.0, "limit": 3}[change]
         wanted = dataclasses.replace(wanted, **{change: value})  # type: ignore[arg-type]
@@ -288,8 +304,8 @@ def test_command_prints_a_table_and_json_last(
     document = json.loads(said[-1])
     assert [entry["name"] for entry in document["corruptions"]] == ["fog", "jpeg"]
     assert document["data"]["images"] == 2
-    assert any("fog, % veil" in line for line in said)
-    assert any("over all corruptions" in line for line in said)
+    assert any(re.search(r"fog +│ % veil", line) for line in said)
+    assert any(re.search(r"tiny: keeps \d+ %, mean of 2 corruptions", line) for line in said)
 
 
 def test_refuses_what_cannot_be_judged(
@@ -306,6 +322,7 @@ def test_refuses_what_cannot_be_judged(
         (("--also", model), "two models are called 'tiny'"),
         (("--name", "a", "--name", "b"), "2 names for 1 models"),
         (("--data", tmp_path / "nowhere"), "no such folder"),
+        (("--label-rule", "none"), "nothing to judge against"),
     ):
         assert said in refused(*given, *extra, capsys=capsys)
     assert "--out" in refused(model, capsys=capsys)
@@ -320,10 +337,116 @@ def test_refuses_a_corruption_that_is_not_before_anything_is_drawn(
     assert not out.exists()
 
 
+def test_judges_a_split_of_a_published_data_set(model: Path, folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "release"
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True)
+    pairs = FolderDataset(folder, label_rule="nonzero")
+    for sample in (pairs[index] for index in range(len(pairs))):
+        thermal = np.clip((sample["thermal"] - 29000.0) / 8, 0, 255).astype(np.uint8)
+        colors = (*np.dsplit(sample["rgb"], 3)[::-1], thermal)  # the file is BGR and thermal
+        cv2.imwrite(str(root / "images" / f"{sample['stem']}.png"), np.dstack(colors))
+        cv2.imwrite(str(root / "labels" / f"{sample['stem']}.png"), sample["mask"])
+    (root / "test.txt").write_text("\n".join(STEMS[1:]))
+    wanted = options(model, folder, tmp_path / "out", corruptions="thermal-frozen,fog", worst=0)
+    wanted = dataclasses.replace(wanted, data=f"mfnet:{root}", label_rule="auto", limit=3)
+    result = robustness(wanted, QUIET)
+    assert result.data.title == "3 images of mfnet, split test"
+    assert result.data.samples.stems == [STEMS[1], STEMS[3], STEMS[6]]
+    frozen = next(task for task in result.judged.rows if task.name == "thermal-frozen")
+    assert [result.data.samples.stems[index] for index in frozen.indices] == [STEMS[6]]
+
+
+def test_models_of_one_folder_are_told_apart_by_their_files(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    files = []
+    for name, gain in (("model.onnx", 1.0), ("model.int8.onnx", 0.9)):
+        path = tmp_path / "run" / name
+        files.append(write_model(path, tiny_onnx(SIZE_HW, gain), tiny_manifest(SIZE_HW)))
+    assert [model.name for model in open_models(files[:1])] == ["run"]
+    assert [model.name for model in open_models(files)] == ["model.onnx", "model.int8.onnx"]
+    named = open_models(files, ["float"])
+    assert [model.name for model in named] == ["float", "run"]
+    (tmp_path / "other").mkdir()
+    twin = Path(shutil.copy(files[1], tmp_path / "other" / "model.int8.onnx"))
+    assert [model.name for model in open_models([files[1], twin])] == ["run", "other"]
+    assert [model.name for model in open_models([files[0], twin, files[1]])] == [
+        str(files[0]),
+        str(twin),
+        str(files[1]),
+    ]
+
+
+def test_an_engine_loses_thermal_as_its_own_manifest_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = ThermalPolicy(kind="fixed", low_ck=20000, high_ck=21000)
+    manifest = small_manifest()
+    thermal = dataclasses.replace(manifest.inputs[1], thermal_policy=policy)
+    manifest = dataclasses.replace(manifest, inputs=(manifest.inputs[0], thermal))
+    engine = tmp_path / "small.engine"
+    engine.write_bytes(BYTES)
+    sidecar_path(engine).write_text(sidecar_of(BYTES, manifest=manifest).to_json())
+    opened = SimpleNamespace(classes=manifest.classes)
+    monkeypatch.setattr(judged_module, "open_predictor", lambda *_: opened)
+    assert open_models([engine])[0].policy == policy
+
+
+def test_models_with_other_second_cameras_share_a_title(folder: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(folder, tmp_path / "pairs"))
+    shutil.copytree(root / "thermal", root / "depth")
+    everything = FolderDataset(root, ("rgb", "thermal", "depth"), label_rule="nonzero")
+    data = judged_module.JudgedData("7 images", everything, everything, "")
+    models: Any = [
+        SimpleNamespace(predictor=SimpleNamespace(modalities=("rgb", name)), policy=ThermalPolicy())
+        for name in ("thermal", "depth", "thermal")
+    ]
+    plan = evaluation.make_plan(models, data, "misregistration,thermal-lost,fog", 0)
+    titles = [corruption.title for corruption in plan.corruptions]
+    assert titles == ["Thermal lost", "Thermal misregistered / Depth misregistered", "Fog"]
+    moved = [t.corruption.modality for t in plan.tasks if t.name == "misregistration"]  # type: ignore[union-attr]
+    assert moved == ["thermal"] * 4 + ["depth"] * 4 + ["thermal"] * 4
+
+
+def test_a_picture_that_is_gone_or_empty_is_drawn_anew(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    wanted = options(model, folder, tmp_path, corruptions="rgb-lost", worst=1)
+    robustness(wanted, QUIET)
+    files = sorted((tmp_path / "pictures").iterdir())
+    before = [file.read_bytes() for file in files]
+    files[0].unlink()
+    robustness(wanted, QUIET)
+    files[1].write_bytes(b"")
+    robustness(wanted, QUIET)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_table_names_every_corruption_in_a_narrow_terminal(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    shown = Console(file=io.StringIO(), width=80)
+    names = ("thermal-pattern", "misregistration")
+    wanted = options(model, folder, tmp_path, corruptions=",".join(names), limit=2, worst=0)
+    print_table(robustness(wanted, QUIET), shown)
+    text = shown.file.getvalue()  # type: ignore[attr-defined]
+    assert all(name in text for name in names)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_page_says_how_many_images_and_corruptions_a_figure_is_of(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    document = json.loads((out / "robustness.json").read_text())
+    assert "IoU of 7 clean images" in page
+    assert f"mean of {len(document['corruptions'])} corruptions" in page
+    assert "2 pixels" in page.partition("Tolerance of boundaries")[2][:40]
+
+
 def test_refuses_options_of_a_folder_with_synthetic_scenes(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "--synthetic-count" in refused(model, "--limit", 3, "-o", tmp_path, capsys=capsys)
+    assert "NAME:DIR" in refused(model, "--split", "test", "-o", tmp_path, capsys=capsys)
 
 
 def test_refuses_models_of_other_classes_side_by_side(
@@ -344,10 +467,27 @@ def test_refuses_a_folder_without_labels_and_rows_of_another_program(
     said = refused(model, "--data", tmp_path / "p", "-o", tmp_path / "o", capsys=capsys)
     assert "no labels/ folder" in said
     (tmp_path / "o").mkdir(exist_ok=True)
-    for text in ("{", "[]", '{"schema": 1, "rows": {"a": {}}}', '{"schema": 9, "rows": {}}'):
-        (tmp_path / "o" / "rows.json").write_text(text)
+    texts = (
+        b"{",
+        b"[]",
+        b'{"schema": 1, "rows": {"a": {}}}',
+        b'{"schema": 9, "rows": {}}',
+        b"\xff",
+    )
+    for text in texts:
+        (tmp_path / "o" / "rows.json").write_bytes(text)
         said = refused(model, "--data", folder, "-o", tmp_path / "o", capsys=capsys)
         assert "rows.json is not one" in said
+
+
+def test_refuses_a_tolerance_of_boundaries_with_several_classes(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_model(
+        tmp_path / "classes.onnx", tiny_classes_onnx(SIZE_HW), tiny_classes_manifest(SIZE_HW)
+    )
+    given = (path, "--data", folder, "--tolerance-px", 3, "-o", tmp_path / "o")
+    assert "is a figure of two" in refused(*given, capsys=capsys)
 
 
 def test_from_python_a_mistake_is_one_error(model: Path, folder: Path, tmp_path: Path) -> None:

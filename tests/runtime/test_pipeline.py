@@ -14,9 +14,8 @@ from differseg.errors import CheckFailedError, SourceError
 from differseg.runtime.feed import ThermalWatch, open_feed
 from differseg.runtime.pairing import Pairer
 from differseg.runtime.pipeline import Pipeline, RunLimits
-from differseg.runtime.processor import NEUTRAL_THERMAL
 from differseg.runtime.registration import Registration
-from differseg.runtime.thermal import ThermalMapper
+from differseg.runtime.thermal import NEUTRAL_THERMAL, ThermalMapper
 
 
 def run(rgb, thermal=None, *, segmenter=None, sinks=None, timeout_s=0.2, tolerance_ms=30, **rest):

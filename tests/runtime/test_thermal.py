@@ -7,7 +7,13 @@ import pytest
 
 from differseg.errors import InputError
 from differseg.manifest import ThermalPolicy
-from differseg.runtime.thermal import MIN_SPAN_U8, ThermalMapper, percentile_range
+from differseg.runtime.thermal import (
+    MIN_SPAN_U8,
+    NEUTRAL_THERMAL,
+    ThermalMapper,
+    neutral_thermal,
+    percentile_range,
+)
 
 FIXED = ThermalPolicy(kind="fixed", low_ck=29000, high_ck=31000)
 PERCENTILE = ThermalPolicy()
@@ -55,6 +61,16 @@ def test_full_takes_8_bit_images_as_they_are() -> None:
     wide = scene(np.uint16)
     assert np.array_equal(mapper.map(wide), ThermalMapper(PERCENTILE).map(wide))
     assert "trained on a camera's 8-bit images" in (mapper.warning or "")
+
+
+@pytest.mark.parametrize("kind", ["fixed", "percentile", "full"])
+def test_a_lost_camera_is_one_half_by_every_policy_and_no_reason_to_warn(kind: str) -> None:
+    policy = ThermalPolicy(kind=kind)  # type: ignore[arg-type]
+    mapper = ThermalMapper(policy)
+    mapped = mapper.map(neutral_thermal(policy, (6, 8)))
+    assert mapped.shape == (6, 8)
+    assert (mapped == NEUTRAL_THERMAL).all()
+    assert mapper.warning is None
 
 
 @pytest.mark.parametrize("policy", [FIXED, PERCENTILE], ids=["fixed", "percentile"])
