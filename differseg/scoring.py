@@ -183,10 +183,14 @@ def in_short(figures: Mapping[str, Any], separator: str = ", ") -> str:
     """Return the figures that stand in one line, the headline first.
 
     Args:
-        figures: What :meth:`Scorer.compute` returned.
+        figures: What :meth:`Scorer.compute` returned; ``lost``, where it is there, has the same
+            without a camera, by the camera's name.
         separator: Between two of them.
     """
     names: tuple[str, ...] = ("iou", "boundary_f", "mae")
     if "class_iou" in figures:
         names = ("mean_iou", "pixel_accuracy")
-    return separator.join(f"{name} {figures[name]:.4f}" for name in names)
+    parts = [f"{name} {figures[name]:.4f}" for name in names]
+    lost = figures.get("lost", {})
+    parts += [f"{names[0]} without {camera} {lost[camera][names[0]]:.4f}" for camera in lost]
+    return separator.join(parts)

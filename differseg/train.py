@@ -28,9 +28,11 @@ from differseg.recipes.reading import parse_with_recipe, read_recipe
 from differseg.scoring import in_short
 from differseg.training.announcement import announcement
 from differseg.training.assembly import distillation_of, open_data, recipe_of, teacher_of
-from differseg.training.choices import Choices, choose, identity
+from differseg.training.choices import Choices, choose, device_of, identity
+from differseg.training.data_workers import choose_workers
 from differseg.training.determinism import deterministic
 from differseg.training.epochs import Epochs
+from differseg.training.events import require_tensorboard
 from differseg.training.interruption import WORKERS_GONE, StopRequest
 from differseg.training.learning import Learning
 from differseg.training.loop import Position, Trainer
@@ -110,11 +112,14 @@ def _prepared(options: TrainOptions, processes: Processes) -> _Run:
             f"{model.spec.multiple}"
         )
     folder = RunFolder(options.out)
-    if options.init is not None and options.init.resolve() == folder.best.resolve():
-        raise InputError(
-            f"--init {options.init}: this file belongs to the run in --out, which would replace "
-            "it; give another folder for --out"
-        )
+    for flag, given in (("--init", options.init), ("--teacher", options.teacher)):
+        if given is not None and given.resolve() == folder.best.resolve():
+            raise InputError(
+                f"{flag} {given}: this file belongs to the run in --out, which would replace it; "
+                "give another folder for --out"
+            )
+    if options.tensorboard:
+        require_tensorboard()
     start = None if options.init is None else load_start(options.init, model)
     teacher = teacher_of(options, model.spec)
     qdq = None
@@ -124,8 +129,13 @@ def _prepared(options: TrainOptions, processes: Processes) -> _Run:
         processes.require_alone("--qat")
         qdq = read_qdq_file(options.qat)
     policy, why_policy = choose_thermal_policy(options.thermal_policy, model.spec, start)
-    data = open_data(options, model.spec, size_hw, policy, start, learning, processes)
-    choices = choose(options, model.spec, data, why_policy, processes)
+    where = device_of(options, processes)
+    device = torch.device(where.value)
+    workers = choose_workers(options.workers, device.type, processes.on_this_machine)
+    data = open_data(
+        options, model.spec, size_hw, policy, start, learning, processes, int(workers.value)
+    )
+    choices = choose(options, model.spec, data, why_policy, where, workers)
     config = identity(
         options, model.spec, data, size_hw, start, choices, learning, processes
     )  # fmt: skip
@@ -136,7 +146,6 @@ def _prepared(options: TrainOptions, processes: Processes) -> _Run:
     if options.sync_norm:
         processes.require_gpus("--sync-norm")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    device = torch.device(choices.device.value)
     trainer = Trainer(
         model,
         recipe_of(options, data, choices, start, learning),
@@ -162,7 +171,9 @@ def _carried_out(run: _Run, console: Console) -> dict[str, Any]:
                     )
                 found = _find(run)
         if processes.told(found):
-            trainer.resume(folder.snapshot)
+            processes.require_everywhere(folder.snapshot.exists())
+            with processes.first_ahead():
+                trainer.resume(folder.snapshot)
             processes.require_same_step(trainer.position.step)
         with processes.first_ahead():
             if processes.first:
@@ -187,7 +198,7 @@ def _write_start(run: _Run, found: bool) -> None:
     if not found:
         run.folder.begin(run.config)
     run.folder.tidy()
-    decided = [run.choices.device, *run.choices.lasting]
+    decided = [run.choices.device, run.choices.workers, *run.choices.lasting]
     decisions = [dataclasses.asdict(choice) for choice in decided]
     run.folder.add_start({"from_step": run.trainer.position.step, "decisions": decisions})
 

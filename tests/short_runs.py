@@ -50,6 +50,7 @@ def assert_same_run(resumed: Path, whole: Path) -> None:
             line.pop("images_per_s")  # wall time
     for part in ("model", "average", "optimizer", "random", "position"):
         assert same_state(one[part], other[part]), part
+    assert same_state(one.get("adapter", {}), other.get("adapter", {}))  # of a teacher's maps
 
 
 def wait_for_snapshots(run: Path, count: int, process: subprocess.Popen[str]) -> None:

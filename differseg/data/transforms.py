@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from differseg.data.labels import IGNORE
+from differseg.errors import ManifestError
 from differseg.runtime.preprocess import resize, resize_label
 
 Planes = dict[str, npt.NDArray[Any]]
@@ -53,6 +54,16 @@ class Augmentation:
     thermal_noise: float = 0.4
     """Probability of noise or blur in thermal."""
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            most = _MOST.get(name, 1.0)
+            least = 0.05 if name.endswith("_crop") else 0.0
+            if not least <= value <= most:
+                raise ManifestError(f"{name}: expected {least:g} to {most:g}, got {value:g}")
+
+
+_MOST = {"largest_crop": 3.0, "aspect": 0.9, "rotate_deg": 180.0, "misregister_px": 640.0}
+"""Greatest value where it is not 1, that of a probability or a share."""
 
 NONE = Augmentation(0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 """Changes nothing but the size."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import torch
 
+from differseg.checkpoints import read_info
+from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
+from differseg.schema import to_plain
 from differseg.training.choices import Choices
 from differseg.training.determinism import COST
 from differseg.training.epochs import gave_up
 from differseg.training.fake_quantization import FakeQuantization
+from differseg.training.idle_options import idle_options
 from differseg.training.loop import Trainer
 from differseg.training.norms import norm_state
 from differseg.training.options import TrainOptions
@@ -41,11 +45,18 @@ def announcement(
         f"statistics of batch normalisation are {norms}",
         *_sharing(options, trainer),
     ]
-    for choice in (choices.thermal_policy, choices.label_rule):
+    for choice in (choices.workers, choices.thermal_policy, choices.label_rule):
         if choice is not None:
             lines.append(f"{choice.what}: {choice.value} ({choice.reason})")
     if choices.weight_values is not None:
         lines.append(f"class weights: {choices.class_weights.value}")
+    lines += _teaching(options, trainer, data)
+    lines += idle_options(options, trainer.recipe.learning)
+    if options.warmup >= options.epochs:
+        lines.append(
+            f"note: with --warmup {options.warmup:g} the learning rate still rises when the run "
+            f"ends, after --epochs {options.epochs}"
+        )
     if options.deterministic:
         lines.append(COST)
     if isinstance(trainer.network, FakeQuantization):
@@ -70,7 +81,7 @@ def announcement(
 def _state(options: TrainOptions, trainer: Trainer) -> str:
     position = trainer.position
     over = gave_up(position, options.epochs, options.patience)
-    if position.step == trainer.recipe.total_steps or over:
+    if position.epoch >= options.epochs or over:  # its last steps may still wait to be judged
         return "already complete"
     return f"resuming at step {position.step}" if position.step else "starting"
 
@@ -90,7 +101,10 @@ def _sharing(options: TrainOptions, trainer: Trainer) -> list[str]:
         for part in trainer.model.modules()
         if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)
     ]
-    if len(trainer.frozen_norms) < len(norms):
+    learning = len(trainer.frozen_norms) < len(norms)
+    if options.sync_norm and not learning:
+        lines.append("note: without effect: --sync-norm; no batch normalisation learns statistics")
+    if learning:
         seen = options.batch * (count if options.sync_norm else 1)
         lines.append(f"note: batch normalisation sees {seen} of them at a time")
     if not trainer.objective.splits:
@@ -99,6 +113,36 @@ def _sharing(options: TrainOptions, trainer: Trainer) -> list[str]:
             "and their mean is taken"
         )
     return lines
+
+
+def _teaching(options: TrainOptions, trainer: Trainer, data: TrainingData) -> list[str]:
+    """Tell who teaches and what, and where the teacher sees other images than it learnt from."""
+    if options.teacher is None or trainer.distillation is None:
+        return []
+    spec = trainer.distillation.spec
+    logits = f"its logits (weight {options.teacher_weight:g})"
+    maps = f", maps {options.teacher_features} (weight {options.feature_weight:g})"
+    learnt = f"{logits}{maps if options.teacher_features else ''}"
+    lines = [f"teacher: {spec.name}, {options.teacher}; learnt from are {learnt}"]
+    seen = {part.name for part in spec.modalities}
+    info = read_info(options.teacher)
+    policy = info.thermal_policy if info else None
+    if "thermal" in seen and policy is not None and policy != data.policy:
+        lines.append(
+            f"note: the teacher learnt from thermal images mapped by {_mapping(policy)}, and is "
+            f"shown them by {_mapping(data.policy)}"
+        )
+    lost = [name for name in data.lost_cameras if name in seen]
+    if lost:
+        lines.append(f"note: where {' or '.join(lost)} is lost, the teacher lacks it, too")
+    return lines
+
+
+def _mapping(policy: ThermalPolicy) -> str:
+    """Return a policy's kind with all that differs from the defaults of its kind."""
+    plain, usual = to_plain(policy), to_plain(ThermalPolicy(kind=policy.kind))
+    own = [f"{name} {value}" for name, value in plain.items() if value != usual[name]]
+    return f"{policy.kind} ({', '.join(own)})" if own else policy.kind
 
 
 def _rounding(network: FakeQuantization, options: TrainOptions) -> list[str]:

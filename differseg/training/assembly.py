@@ -16,6 +16,7 @@ from differseg.manifest import ThermalPolicy
 from differseg.models.base import SegmentationModel
 from differseg.models.spec import ModelSpec
 from differseg.training.choices import Choices
+from differseg.training.data_workers import drawing_workers
 from differseg.training.learning import Learning
 from differseg.training.loop import Recipe
 from differseg.training.options import TrainOptions
@@ -42,6 +43,7 @@ def open_data(
     start: StartWeights | None,
     learning: Learning,
     processes: Processes,
+    workers: int,
 ) -> TrainingData:
     """Open what is learnt from and judged by.
 
@@ -56,7 +58,7 @@ def open_data(
         )
     augmentation = learning.augmentation or Augmentation()
     loading = Loading(
-        size_hw, options.batch, options.seed, options.workers, policy,
+        size_hw, options.batch, options.seed, workers, drawing_workers(options.workers), policy,
         dataclasses.replace(augmentation, largest_crop=options.largest_crop),
         None if lost == ModalityDropout() else lost,
         Share(options.accumulate, processes.count, processes.rank),

@@ -41,6 +41,7 @@ class Choices:
     """What is decided for the user, each with its reason."""
 
     device: Decision
+    workers: Decision
     precision: Decision
     freeze_norm: Decision
     class_weights: Decision
@@ -50,7 +51,7 @@ class Choices:
 
     @property
     def lasting(self) -> list[Decision]:
-        """All but the device, which may be another one when a run goes on."""
+        """All but device and data workers, which may be others when a run goes on."""
         of_data = (self.thermal_policy, self.label_rule)
         return [
             self.precision, self.freeze_norm, self.class_weights,
@@ -58,26 +59,36 @@ class Choices:
         ]  # fmt: skip
 
 
+def device_of(options: TrainOptions, processes: Processes) -> Decision:
+    """Return the device of this process.
+
+    Raises:
+        InputError: Not a device.
+        MissingComponentError: A GPU that torch does not see.
+    """
+    if processes.device is None:
+        return choose_device(options.device)
+    reason = f"process {processes.rank + 1} of {processes.count}"
+    return Decision("device", str(processes.device), reason)
+
+
 def choose(
     options: TrainOptions,
     spec: ModelSpec,
     data: TrainingData,
     thermal_policy: Decision | None,
-    processes: Processes,
+    device: Decision,
+    workers: Decision,
 ) -> Choices:
-    """Decide what the options leave open.
+    """Decide what the options leave open beside device and data workers.
 
     Raises:
-        InputError: A device, numbers or weights that there are not.
-        MissingComponentError: A GPU that torch does not see.
+        InputError: Numbers or weights that there are not.
     """
-    device = choose_device(options.device)
-    if processes.device is not None:
-        reason = f"process {processes.rank + 1} of {processes.count}"
-        device = Decision("device", str(processes.device), reason)
     weights, values = choose_class_weights(options.class_weights, spec.classes, data.train)
     return Choices(
         device,
+        workers,
         choose_precision(options.precision, torch.device(device.value)),
         choose_freeze_norm(options.freeze_norm, options.init is not None),
         weights,

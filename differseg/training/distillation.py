@@ -90,6 +90,7 @@ class Distillation:
         device: Where both compute.
 
     Attributes:
+        spec: The teacher's.
         adapter: What leads from the student's map to the teacher's; None without features.
 
     Raises:
@@ -104,7 +105,7 @@ class Distillation:
         size_hw: tuple[int, int],
         device: torch.device,
     ) -> None:
-        spec = teacher.spec
+        self.spec = spec = teacher.spec
         if any(side % spec.multiple for side in size_hw):
             raise InputError(
                 f"--size {size_hw[0]}x{size_hw[1]}: the teacher {spec.name} needs multiples of "
@@ -138,7 +139,7 @@ class Distillation:
                 )
             parts[path].register_forward_hook(self._keeper(who))
         was_training = student.training
-        channels = []
+        shapes = []
         with torch.no_grad():
             for who, network in (("student", student), ("teacher", self._teacher)):
                 inputs = [
@@ -152,10 +153,16 @@ class Distillation:
                         f"--teacher-features: the {who}'s part gives no map (N, C, H, W); take "
                         "another one"
                     )
-                channels.append(found.shape[1])
+                shapes.append(found.shape)
         student.train(was_training)
         self._maps.clear()
-        return nn.Conv2d(channels[0], channels[1], 1).to(device)
+        (ours, channels, *_), (theirs, wanted, *_) = shapes
+        if ours != theirs:  # such as one part that sees both cameras in turn
+            raise InputError(
+                f"--teacher-features {'='.join(paths)}: of one image the student's part gives "
+                f"{ours} maps and the teacher's {theirs}; take parts that give as many"
+            )
+        return nn.Conv2d(channels, wanted, 1).to(device)
 
     def _keeper(self, who: str) -> Any:
         def keep(_part: nn.Module, _inputs: Any, output: Any) -> None:

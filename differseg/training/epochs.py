@@ -149,7 +149,9 @@ class Epochs:
 
     def _judge_here(self, epoch: int, notes: dict[str, str]) -> dict[str, Any] | None:
         trainer, data, position = self.trainer, self.data, self.trainer.position
-        judged = validate(trainer, data.held_out_batches(), data.held_out_stems, self.stop)
+        judged = validate(
+            trainer, data.held_out_batches(), data.held_out_stems, self.stop, data.lost_cameras
+        )
         if judged is None:
             return None
         if not self.folder.snapshot.exists():
@@ -174,16 +176,18 @@ class Epochs:
         position.history.append(line)
         position.epoch, position.batch, position.images = epoch, 0, 0
         position.loss_sum = position.seconds = 0.0
-        self._write_snapshot()
-        self.folder.write_metrics(position.history)
         if self._events is not None:
             self._events.epoch(line, judged.picture)
+        self._write_snapshot()
+        self.folder.write_metrics(position.history)
         return line
 
     def _write_snapshot(self) -> None:
         if self._steps is None:
             return
         self._steps.flush()
+        if self._events is not None:
+            self._events.flush()
         write_snapshot(self.folder.snapshot, self.trainer.state())
 
 

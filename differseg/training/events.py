@@ -6,6 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from differseg.errors import MissingComponentError
+from differseg.training.tables import flattened
+
+
+def require_tensorboard() -> type[Any]:
+    """Return what writes events.
+
+    Raises:
+        MissingComponentError: ``tensorboard`` is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingComponentError(
+            "--tensorboard needs the package 'tensorboard', which is not installed; install "
+            "it with: pip install 'differseg[train]'"
+        ) from None
+    return SummaryWriter
 
 
 class EventLog:
@@ -20,14 +37,7 @@ class EventLog:
     """
 
     def __init__(self, folder: Path, done: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise MissingComponentError(
-                "--tensorboard needs the package 'tensorboard', which is not installed; install "
-                "it with: pip install 'differseg[train]'"
-            ) from None
-        self._writer: Any = SummaryWriter(str(folder), purge_step=done + 1)
+        self._writer: Any = require_tensorboard()(str(folder), purge_step=done + 1)
 
     def step(self, step: int, loss: float, learning_rate: float) -> None:
         """Add a step, counted from 1."""
@@ -41,10 +51,13 @@ class EventLog:
             line: Of ``metrics.jsonl``.
             picture: (H, W, 3) uint8, RGB.
         """
-        for name, value in line["validation"].items():
+        for name, value in flattened(line["validation"]).items():
             if isinstance(value, (int, float)):
                 self._writer.add_scalar(f"held_out/{name}", value, line["step"])
         self._writer.add_image("held_out", picture, line["step"], dataformats="HWC")
+
+    def flush(self) -> None:
+        """Wait until all events are in the file: a snapshot must not be ahead of them."""
         self._writer.flush()
 
     def close(self) -> None:

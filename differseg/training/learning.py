@@ -16,6 +16,13 @@ Optimizer = Literal["adamw", "sgd", "adaxw"]
 Schedule = Literal["cosine", "poly", "exponential"]
 
 
+def _require_not_negative(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not value >= 0:
+            raise ManifestError(f"{name}: expected 0 or more, got {value:g}")
+
+
 @dataclass(frozen=True)
 class StepSettings:
     """Numbers of optimiser, schedule and gradient."""
@@ -39,12 +46,15 @@ class StepSettings:
     """Epochs in which the exponential schedule then halves the rate."""
 
     def __post_init__(self) -> None:
-        for name in ("momentum", "clip_norm", "clip_value", "flat_epochs"):
-            if getattr(self, name) < 0:
-                raise ManifestError(f"{name}: expected 0 or more, got {getattr(self, name):g}")
+        _require_not_negative(self, "momentum", "clip_norm", "clip_value", "flat_epochs")
         for name in ("poly_power", "half_life_epochs"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ManifestError(f"{name}: expected more than 0, got {getattr(self, name):g}")
+        for beta in self.betas or ():
+            if not 0 <= beta < 1:
+                raise ManifestError(f"betas: expected 0 or more and less than 1, got {beta:g}")
+        if self.eps is not None:
+            _require_not_negative(self, "eps")
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ class Terms:
     """Several classes: cross-entropy of the hardest pixels alone (OHEM)."""
 
     def __post_init__(self) -> None:
+        _require_not_negative(self, *vars(self))
         if not any(vars(self).values()):
             raise ManifestError(f"expected one of {', '.join(vars(self))} above 0")
 
@@ -84,6 +95,16 @@ class LossSettings:
     sides_epochs: int = 0
     """Epochs until then, linearly; 0 keeps them as they are."""
 
+    def __post_init__(self) -> None:
+        _require_not_negative(self, "main", "sides_end", "sides_epochs")
+        for place, weight in enumerate(self.sides):
+            if not weight >= 0:
+                raise ManifestError(f"sides[{place}]: expected 0 or more, got {weight:g}")
+        if not self.main and not any(self.sides):
+            raise ManifestError("main: is 0, and no side output weighs anything: nothing is learnt")
+        if (self.sides_end == 1) != (self.sides_epochs == 0):
+            raise ManifestError("sides_end, sides_epochs: one has no effect without the other")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -95,6 +116,11 @@ class Group:
     """Factor of the learning rate."""
     weight_decay: float | None = None
     """Weight decay; the run's when not given."""
+
+    def __post_init__(self) -> None:
+        _require_not_negative(self, "lr")
+        if self.weight_decay is not None:
+            _require_not_negative(self, "weight_decay")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from differseg.models.base import SegmentationModel
 from differseg.models.deployment import Normalize
 from differseg.training.averaging import WeightAverage
 from differseg.training.compilation import compiled, naming_the_compiler
+from differseg.training.dilated_depthwise import keep_in_float32
 from differseg.training.fake_quantization import FakeQuantization
 from differseg.training.norms import BatchStatistics, norms_with_statistics, set_training_mode
 from differseg.training.objective import Batch, Objective
@@ -72,6 +73,7 @@ class Trainer:
 
     Attributes:
         network: What is judged: the network, or its forward with the rounding of the file.
+        distillation: As given.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class Trainer:
         distillation: Distillation | None = None,
     ) -> None:
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu" and precision != "fp32":
+            keep_in_float32(self.model)
         self.network = self.model if qdq is None else FakeQuantization(self.model, qdq)
         self.recipe, self.device, self.precision = recipe, device, precision
         self.processes = processes or Processes()
@@ -98,12 +102,11 @@ class Trainer:
             model, recipe.learning_rate, recipe.weight_decay, kind=recipe.optimizer,
             settings=recipe.learning.learning, groups=recipe.learning.groups,
         )  # fmt: skip
-        self._distillation = distillation
-        self._learnt = list(model.parameters())
-        if self._adapter is not None:
-            beside = list(self._adapter.parameters())
-            self.optimizer.add_param_group({"params": beside, "weight_decay": 0.0})
-            self._learnt += beside
+        self.distillation = distillation
+        self._beside = [] if self._adapter is None else list(self._adapter.parameters())
+        if self._beside:
+            self.optimizer.add_param_group({"params": self._beside, "weight_decay": 0.0})
+        self._learnt = [*model.parameters(), *self._beside]
         self.average = WeightAverage(model, recipe.ema_decay, recipe.trained_start)
         self._statistics = BatchStatistics(model)
         self.frozen_norms = norms_with_statistics(model) if recipe.freeze_norm else []
@@ -184,22 +187,22 @@ class Trainer:
                 self.scaler.scale(loss if count == 1 else loss * count).backward()
         if count == 1:
             return value
-        for parameter in self._learnt[len(list(self.model.parameters())) :]:
-            if parameter.grad is not None:  # these are not of the joined network
-                parameter.grad = self.processes.total(parameter.grad) / count
+        self.processes.average_gradients(self._beside)
         return float(self.processes.total(torch.tensor(value, dtype=torch.float64)))
 
     def _join(self, part: Batch) -> None:
         """Let the gradients of the processes flow together from now on.
 
         One pass shows whether parameters are left without a gradient: waiting for those costs a
-        look at the whole graph in each step.  It leaves nothing behind.
+        look at the whole graph in each step.  It leaves nothing behind.  Network and adapter start
+        with the values of the first process.
         """
         self._loss(part, None).backward()
         unused = any(p.requires_grad and p.grad is None for p in self.model.parameters())
         self.optimizer.zero_grad(set_to_none=True)
         self._statistics.take_back()
         self._learner = self.processes.joined(self._learner, self.processes.any(unused))
+        self.processes.share_values(self._beside)
         self._joined = True
 
     def _loss(self, part: Batch, counts: Counts | None) -> Tensor:
@@ -211,10 +214,10 @@ class Trainer:
             outputs = self._learner(*self.inputs(part))
         valid = part["valid"].to(self.device, non_blocking=True) if self.spec.binary else None
         loss = self.objective(outputs, mask, valid, counts, self.position.epoch)
-        if self._distillation is None:
+        if self.distillation is None:
             return loss
         with torch.autocast(self.device.type, dtype=reduced, enabled=mixed):
-            return loss + self._distillation(outputs, part, counts)
+            return loss + self.distillation(outputs, part, counts)
 
     def _clip(self) -> float:
         """Hold the gradient within its bounds; returns the norm that it had."""
@@ -245,7 +248,7 @@ class Trainer:
 
     @property
     def _adapter(self) -> nn.Module | None:
-        return None if self._distillation is None else self._distillation.adapter
+        return None if self.distillation is None else self.distillation.adapter
 
     def state(self) -> dict[str, Any]:
         """Return the whole state as tensors and plain values."""

@@ -12,6 +12,7 @@ import torch
 from differseg.errors import InputError
 
 _GIB = 2**30
+_WORKER = "DataLoader worker (pid"
 _CPU_TEXTS = ("can't allocate memory", "not enough memory")
 
 
@@ -21,6 +22,9 @@ def naming_the_memory(
 ) -> Iterator[None]:
     """Let a lack of memory inside the block be one line that says what needs less.
 
+    A process that prepares data ends without a word where there is too little, of the machine's
+    memory or of the part that processes share, which containers keep small.
+
     Args:
         device: Where the run computes.
         batch: Its images at a time.
@@ -29,11 +33,18 @@ def naming_the_memory(
         where: Returns how far it has come, for the message.
 
     Raises:
-        InputError: The memory does not suffice.
+        InputError: The memory does not suffice, or a process that prepares data has ended.
     """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if _WORKER in str(error) and not isinstance(error, torch.OutOfMemoryError):
+            raise InputError(
+                f"train: a process that prepares data ended {where()}: something ended it, or the "
+                "memory did not suffice, also that in /dev/shm, of which a container has little "
+                "(docker run --shm-size); repeat the command with fewer --workers, of which 0 "
+                "needs none. The last snapshot is kept"
+            ) from None
         on_gpu = isinstance(error, torch.OutOfMemoryError)
         on_cpu = isinstance(error, MemoryError) or any(text in str(error) for text in _CPU_TEXTS)
         if not (on_gpu or on_cpu):

@@ -58,8 +58,8 @@ class TrainOptions:
     model: str = option("differseg-edge", metavar="NAME", group="network")
     """Name of the network, see 'differseg models'."""
     classes: str | None = option(None, metavar="NAMES")
-    """Classes to learn, where a network lets one choose: binary, ade20k, cityscapes, mfnet, pst900,
-    names with commas, or a text file with one name a line; its own when not given."""
+    """Classes to learn, where a network lets one choose: binary, ade20k, cityscapes, fmb, mfnet,
+    pst900, names with commas, or a text file with one name a line; its own when not given."""
     init: Path | None = option(None, metavar="CHECKPOINT")
     """Start from these weights instead of fresh ones; they are judged first, as epoch 0."""
     qat: Path | None = option(None, metavar="F.int8.onnx")
@@ -90,8 +90,9 @@ class TrainOptions:
     """Probability that a sample's thermal, depth or flow is lost, as when that camera fails."""
     rgb_dropout: float = option(0.0, metavar="P")
     """Probability that a sample's RGB is lost; never both."""
-    workers: int = option(2, metavar="N")
-    """Processes that prepare data; 0 prepares it in the training process."""
+    workers: int | None = option(None, metavar="N")
+    """Processes that prepare data, 0 to prepare it in the training process; chosen by device and
+    cores when not given."""
     epochs: int = option(30, metavar="N", group="how it learns")
     """Passes over the data."""
     patience: int | None = option(None, metavar="N")
@@ -145,6 +146,12 @@ class TrainOptions:
     """Several GPUs: take the statistics of batch normalisation over all of them."""
 
 
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
+_OF_TEACHER = (
+    "teacher_model", "teacher_features", "teacher_weight", "teacher_temperature", "feature_weight",
+)  # fmt: skip
+
+
 def check_options(options: TrainOptions) -> None:
     """Check what can be checked without model and data.
 
@@ -153,9 +160,9 @@ def check_options(options: TrainOptions) -> None:
     """
     for name, (low, high) in _BOUNDS.items():
         value = getattr(options, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             upper = "or more" if high == math.inf else f"to {high}"
-            raise InputError(f"{_flag(name)} {value}: expected {low} {upper}")
+            raise InputError(f"{flag_of(name)} {value}: expected {low} {upper}")
     if not 0 < options.lr < math.inf:
         raise InputError(f"--lr {options.lr}: expected a finite value above 0")
     if not 0 <= options.ema < 1:
@@ -174,18 +181,7 @@ def check_options(options: TrainOptions) -> None:
             "--qat: the scales of a file are those of trained weights; give them with --init "
             "CHECKPOINT"
         )
-    if options.teacher is None:
-        given = [n for n in ("teacher_model", "teacher_features") if getattr(options, n)]
-        if given:
-            raise InputError(f"{_flag(given[0])}: there is no teacher; give --teacher CHECKPOINT")
-    elif options.teacher_features is not None:
-        if options.teacher_features.count("=") != 1:
-            raise InputError(
-                f"--teacher-features {options.teacher_features}: expected STUDENT=TEACHER, the "
-                "names of two parts"
-            )
-        if options.compile:
-            raise InputError("--teacher-features and --compile exclude each other")
+    _check_teacher(options)
     if options.qat is not None and options.compile:
         raise InputError("--qat and --compile exclude each other")
     if options.freeze_norm and options.init is None:
@@ -193,6 +189,32 @@ def check_options(options: TrainOptions) -> None:
             "--freeze-norm: fresh weights have no statistics to keep; give --init CHECKPOINT, or "
             "leave --freeze-norm away"
         )
+
+
+def _check_teacher(options: TrainOptions) -> None:
+    if options.teacher is None:
+        given = [name for name in _OF_TEACHER if was_given(options, name)]
+        if given:
+            raise InputError(f"{flag_of(given[0])}: there is no teacher; give --teacher CHECKPOINT")
+        return
+    maps = options.teacher_features
+    if maps is None and was_given(options, "feature_weight"):
+        raise InputError(
+            f"--feature-weight {options.feature_weight:g}: no maps are learnt; name them with "
+            "--teacher-features PART=PART"
+        )
+    if options.teacher_weight == 0 and maps is None:
+        raise InputError("--teacher-weight 0: the teacher would teach nothing; leave it away")
+    if maps is not None and options.feature_weight == 0:
+        raise InputError(
+            "--feature-weight 0: no maps would be learnt; leave --teacher-features away"
+        )
+    if maps is not None and maps.count("=") != 1:
+        raise InputError(
+            f"--teacher-features {maps}: expected STUDENT=TEACHER, the names of two parts"
+        )
+    if maps is not None and options.compile:
+        raise InputError("--teacher-features and --compile exclude each other")
 
 
 def resume_command(
@@ -212,12 +234,18 @@ def resume_command(
         if value == default or field.name in ("resume", "restart", "json"):
             continue
         if isinstance(value, bool):
-            words.append(_flag(field.name) if value else _flag("no_" + field.name))
+            words.append(flag_of(field.name) if value else flag_of("no_" + field.name))
             continue
         text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        words += [_flag(field.name), shlex.quote(text)]
+        words += [flag_of(field.name), shlex.quote(text)]
     return " ".join(words)
 
 
-def _flag(name: str) -> str:
+def was_given(options: TrainOptions, name: str) -> bool:
+    """Return whether an option differs from its default."""
+    return bool(getattr(options, name) != _DEFAULTS[name])
+
+
+def flag_of(name: str) -> str:
+    """Return how an option is written on the command line."""
     return "--" + name.replace("_", "-")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -29,6 +29,10 @@ T = TypeVar("T")
 
 _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo", "NCCL")
 _PATIENCE = timedelta(days=7)  # the first process may draw scenes, and judges, while others wait
+_OTHER_SNAPSHOT = (
+    "--out: the processes of this run do not find the same snapshot there; put it on a file system "
+    "that all of them see"
+)
 _STREAM = 4  # of random numbers; the loader has 1 to 3
 
 
@@ -54,11 +58,19 @@ class Processes:
         """The device of this process; None where the user chooses it."""
         return None if self._accelerator is None else self._accelerator.device
 
+    @property
+    def on_this_machine(self) -> int:
+        """How many of them share this machine's cores."""
+        if self._accelerator is None:
+            return 1
+        told = os.environ.get("LOCAL_WORLD_SIZE", "")  # by torchrun and accelerate
+        return int(told) if told.isdecimal() and int(told) else self.count
+
     def total(self, values: Tensor) -> Tensor:
-        """Return the sum of a small tensor over all processes."""
+        """Return the sum of a small tensor over all processes; it is not modified."""
         if self._accelerator is None:
             return values
-        moved = values.to(self._accelerator.device)
+        moved = values.to(self._accelerator.device, copy=True)
         torch.distributed.all_reduce(moved)
         return moved.to(values.device)
 
@@ -157,6 +169,21 @@ class Processes:
         self._accelerator.ddp_handler = how
         return self._accelerator.prepare_model(network)
 
+    def share_values(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Give parameters beside the joined network the first process's values."""
+        if self._accelerator is None:
+            return
+        for parameter in parameters:
+            torch.distributed.broadcast(parameter.data, src=0)
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Leave the mean gradient in parameters beside the joined network, which has its own."""
+        if self._accelerator is None:
+            return
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = self.total(parameter.grad) / self.count
+
     def keeping_gradients(self, network: Any) -> contextlib.AbstractContextManager[object]:
         """Return a context in which a backward pass leaves gradients in the process."""
         if self._accelerator is None:
@@ -195,6 +222,15 @@ class Processes:
                 "the run with accelerate launch"
             )
 
+    def require_everywhere(self, found: bool) -> None:
+        """Check that all processes find the snapshot that the first one goes on from.
+
+        Raises:
+            InputError: They do not.
+        """
+        if self.any(not found):
+            self.refuse(InputError(_OTHER_SNAPSHOT))
+
     def require_same_step(self, step: int) -> None:
         """Check that all processes took up the same snapshot.
 
@@ -202,12 +238,7 @@ class Processes:
             InputError: They did not.
         """
         if self.any(step != self.told(step)):
-            self.refuse(
-                InputError(
-                    "--out: the processes of this run do not find the same snapshot there; put it "
-                    "on a file system that all of them see"
-                )
-            )
+            self.refuse(InputError(_OTHER_SNAPSHOT))
 
     def leave(self) -> None:
         """End the group of processes."""

@@ -67,10 +67,9 @@ class RunFolder:
         with self._system_errors("read"):
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"--out {self.path}: this is a file; give a folder")
-            others = (
-                [p for p in self.path.iterdir() if p != self._lock] if self.path.exists() else []
-            )
-            if not others:
+            # what a kill may leave of a run that did not come to its first file
+            bare = {self._lock, self.config.with_name(self.config.name + PARTIAL_SUFFIX)}
+            if not self.path.exists() or bare.issuperset(self.path.iterdir()):
                 return False
             earlier = self._read_config()
             if restart:

@@ -42,12 +42,16 @@ Samples = FolderDataset | SyntheticDataset
 
 @dataclass(frozen=True)
 class Loading:
-    """How samples become batches."""
+    """How samples become batches.
+
+    ``workers`` processes prepare them; ``drawing_workers`` draw scenes before that.
+    """
 
     size_hw: tuple[int, int]
     batch: int
     seed: int
     workers: int
+    drawing_workers: int
     policy: ThermalPolicy
     augmentation: Augmentation
     dropout: ModalityDropout | None = None
@@ -95,6 +99,14 @@ class TrainingData:
         }
 
     @property
+    def lost_cameras(self) -> dict[str, float]:
+        """Cameras that training samples may lack, with their probabilities."""
+        dropout = self._loading.dropout
+        if dropout is None:
+            return {}
+        return dropout.lost(modality.name for modality in self._spec.modalities)
+
+    @property
     def held_out_stems(self) -> list[str]:
         """Names of the held-out samples, in the order of their batches."""
         return self.held_out.stems
@@ -131,7 +143,7 @@ class TrainingData:
         """
         for samples in (self.train, self.held_out):
             if isinstance(samples, SyntheticDataset) and self._cache is not None:
-                workers = self._loading.workers
+                workers = self._loading.drawing_workers
                 if not draw_scenes(samples, self._cache, workers, console, stop):
                     return False
         return True

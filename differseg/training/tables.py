@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +19,10 @@ def epochs_table(history: list[dict[str, Any]]) -> str:
 
     A figure of a figure becomes a column with a dot, such as ``class_iou.car``; lists are left out.
     """
-    rows = [_flat({**line, **line.get("validation", {})}) for line in history]
+    rows = []
+    for line in history:
+        own = {name: value for name, value in line.items() if name != "validation"}
+        rows.append(flattened({**own, **line.get("validation", {})}))
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -27,13 +31,17 @@ def epochs_table(history: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _flat(values: dict[str, Any], start: str = "") -> dict[str, Any]:
+def flattened(values: Mapping[str, Any], start: str = "") -> dict[str, Any]:
+    """Return figures by names with dots: ``{"class_iou": {"car": 0.5}}`` has ``class_iou.car``.
+
+    Args:
+        values: Figures, some of them by further names; lists are left out.
+        start: Put before each name.
+    """
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if name == "validation":
-            continue
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{start}{name}."))
+            flat.update(flattened(value, f"{start}{name}."))
         elif not isinstance(value, (list, tuple)):
             flat[start + name] = value
     return flat
@@ -74,7 +82,7 @@ class StepTable:
 
 
 def _lines_until(path: Path, done: int) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[1:]
     kept = []
     for line in lines:
         number = line.partition(",")[0]

@@ -1,8 +1,12 @@
-"""Figures and pictures of the held-out samples, with the averaged weights, in float32."""
+"""Figures and pictures of the held-out samples, with the averaged weights, in float32.
+
+A network that learns to do without a camera is judged without it as well: ranked by clean samples
+alone, the best epoch would be one that has not learnt it yet.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +16,7 @@ import torch
 from torch import Tensor
 
 from differseg.data.labels import IGNORE
+from differseg.data.modality_dropout import without_camera
 from differseg.errors import InputError
 from differseg.models.deployment import probability_of
 from differseg.pictures import Picture
@@ -28,8 +33,11 @@ class Judged:
     """What a validation found.
 
     Attributes:
-        figures: Of all held-out samples, as JSON values.
-        headline: The figure that ranks epochs: IoU, or mean IoU of more than two classes.
+        figures: Of all held-out samples, as JSON values.  Where cameras may be lost, ``lost`` has
+            the figures without each of them.
+        headline: The figure that ranks epochs: IoU, or mean IoU of more than two classes; where
+            cameras may be lost its mean, weighted by how often training loses each, which stands
+            in the figures as ``ranked_by``.
         picture: Grid of a few samples.
     """
 
@@ -39,7 +47,11 @@ class Judged:
 
 
 def validate(
-    trainer: Trainer, batches: Iterable[dict[str, Tensor]], stems: list[str], stop: StopRequest
+    trainer: Trainer,
+    batches: Iterable[dict[str, Tensor]],
+    stems: list[str],
+    stop: StopRequest,
+    lost_cameras: Mapping[str, float] | None = None,
 ) -> Judged | None:
     """Score the averaged weights at the network's size.
 
@@ -48,6 +60,7 @@ def validate(
         batches: Held-out samples in fixed order, as :meth:`Trainer.step` takes them.
         stems: Name of every held-out sample, in the same order.
         stop: Read between batches.
+        lost_cameras: Cameras that training samples may lack, with their probabilities.
 
     Returns:
         Figures and pictures; None where a stop was asked for.
@@ -56,6 +69,10 @@ def validate(
         InputError: All pixels of all labels are ignored, so that no figure says anything.
     """
     scorer = open_scorer(trainer.spec.classes, trainer.spec.threshold)
+    without = {
+        camera: open_scorer(trainer.spec.classes, trainer.spec.threshold)
+        for camera in lost_cameras or {}
+    }
     shown = {round(i * (len(stems) - 1) / max(1, PICTURES - 1)) for i in range(PICTURES)}
     rows: list[Row] = []
     index, known = 0, False
@@ -64,9 +81,11 @@ def validate(
         for batch in batches:
             if stop.requested:
                 return None
-            logits = trainer.network(*trainer.inputs(batch))["logits"]
-            maps = probability_of(trainer.spec, logits.float()).cpu().numpy()  # (N, 1 or K, H, W)
-            for n, probability in enumerate(maps[:, 0] if trainer.spec.binary else maps):
+            for camera, other in without.items():
+                maps = _probabilities(trainer, without_camera(batch, camera))
+                for n, probability in enumerate(maps):
+                    other.score(probability, _label(batch, n))
+            for n, probability in enumerate(_probabilities(trainer, batch)):
                 label = _label(batch, n)
                 known = known or bool((label != IGNORE).any())
                 scored = scorer.score(probability, label)
@@ -80,7 +99,21 @@ def validate(
             "classes, or another --label-rule or --holdout"
         )
     figures = scorer.compute()
-    return Judged(figures, figures[scorer.headline], scorer.grid(rows))
+    headline = figures[scorer.headline]
+    if lost_cameras:
+        figures["lost"] = {camera: other.compute() for camera, other in without.items()}
+        headline *= 1 - sum(lost_cameras.values())
+        for camera, share in lost_cameras.items():
+            headline += share * figures["lost"][camera][scorer.headline]
+        figures["ranked_by"] = headline
+    return Judged(figures, headline, scorer.grid(rows))
+
+
+def _probabilities(trainer: Trainer, batch: dict[str, Tensor]) -> Iterable[npt.NDArray[np.float32]]:
+    """Yield (H, W) of two classes, else (K, H, W), of each sample."""
+    logits = trainer.network(*trainer.inputs(batch))["logits"]
+    maps = probability_of(trainer.spec, logits.float()).cpu().numpy()  # (N, 1 or K, H, W)
+    return maps[:, 0] if trainer.spec.binary else maps
 
 
 def _label(batch: dict[str, Tensor], n: int) -> npt.NDArray[np.uint8]:

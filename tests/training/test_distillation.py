@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from short_runs import SIZE_HW, assert_same_run, short_run
 
 from differseg import create_model
@@ -113,9 +115,19 @@ def test_a_run_with_a_teacher_resumes_bit_by_bit(
     tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = short_run(
-        tmp_path / "whole", scenes, teacher=SHIPPED, teacher_features="=".join(PARTS), epochs=1
-    )
-    train(run)
+        tmp_path / "whole", scenes, teacher=SHIPPED, teacher_features="=".join(PARTS), epochs=1,
+        thermal_policy="full", modality_dropout=0.2,
+    )  # fmt: skip
+    said = io.StringIO()
+    train(run, Console(file=said))
+    for line in (
+        f"teacher: differseg-edge, {SHIPPED}; learnt from are its logits (weight 1), maps "
+        "encoder.stages.1=encoder.stages.1 (weight 1)",
+        "note: the teacher learnt from thermal images mapped by percentile, and is shown them by "
+        "full",
+        "note: where thermal is lost, the teacher lacks it, too",
+    ):
+        assert line in said.getvalue().splitlines()
     plain = Trainer.step
 
     def stopping(trainer: Trainer, *parts: Any) -> float:
@@ -129,7 +141,7 @@ def test_a_run_with_a_teacher_resumes_bit_by_bit(
     assert train(again)["completed"]
     assert_same_run(again.out, run.out)
     assert (again.out / "steps.csv").read_bytes() == (run.out / "steps.csv").read_bytes()
-    other = dataclasses.replace(run, teacher=run.out / "best.safetensors")
+    other = dataclasses.replace(run, teacher=again.out / "best.safetensors")
     with pytest.raises(InputError, match="another configuration is here: teacher"):
         train(other)
 
@@ -142,13 +154,24 @@ def test_a_run_with_a_teacher_resumes_bit_by_bit(
         ({"teacher_features": "encoder.stages.9=encoder"}, "the student differseg-edge has no"),
         ({"teacher_features": "encoder=encoder"}, "the student's part gives no map"),
         ({"teacher_features": "encoder"}, "expected STUDENT=TEACHER"),
+        ({"teacher_features": "encoder.stages.1=dpf1"}, "gives 2 maps and the teacher's 1"),
         ({"teacher": None, "teacher_model": "fsanet"}, "--teacher-model: there is no teacher"),
+        ({"teacher": None, "teacher_weight": 2.0}, "--teacher-weight: there is no teacher"),
+        ({"feature_weight": 2.0}, "--feature-weight 2: no maps are learnt"),
+        ({"teacher_features": "a=b", "feature_weight": 0.0}, "--feature-weight 0: no maps would"),
+        ({"teacher_weight": 0.0}, "--teacher-weight 0: the teacher would teach nothing"),
+        ({"teacher": Path("run/best.safetensors")}, "belongs to the run in --out"),
         ({"teacher_temperature": 0.0}, "--teacher-temperature 0.0: expected 0.01 to 1000"),
     ],
 )
 def test_mistakes_are_one_line(
-    tmp_path: Path, scenes: Path, changes: dict[str, object], message: str
+    tmp_path: Path,
+    scenes: Path,
+    changes: dict[str, object],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     run = short_run(tmp_path / "run", scenes, **{"teacher": SHIPPED, **changes})
     with pytest.raises(InputError) as caught:
         train(run)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import multiprocessing
+import os
 import shutil
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,13 @@ from short_runs import short_run
 
 from differseg.errors import InputError, MissingComponentError
 from differseg.options import run_main
-from differseg.train import main, resume_command, train
+from differseg.train import INTERRUPTED, main, resume_command, train
 from differseg.training.compilation import naming_the_compiler
 from differseg.training.determinism import deterministic
 from differseg.training.epochs import gave_up
 from differseg.training.loop import Position, Recipe, Trainer
 from differseg.training.memory import naming_the_memory
+from differseg.training.snapshot import write_snapshot
 from differseg.training.tables import StepTable, epochs_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -103,10 +109,90 @@ def test_lines_behind_a_snapshot_are_taken_back(tmp_path: Path) -> None:
     table.close()
     with path.open("a") as file:
         file.write("4,1,0.")  # a kill in the middle of a line
+    with path.open("ab") as file:
+        file.write(b"\xff\x00\n")  # and what a disk made of it
     StepTable(path, 2).close()
     assert path.read_text().splitlines()[1:] == ["1,1,1.1,0.001", "2,1,2.1,0.001"]
     StepTable(path, 0).close()
     assert path.read_text() == "step,epoch,loss,learning_rate\n"
+
+
+def test_events_are_never_behind_the_snapshot(
+    tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = short_run(tmp_path / "run", scenes, epochs=1, tensorboard=True, snapshot_minutes=0.0)
+    found = []
+
+    def look(path: Path, state: dict[str, Any]) -> None:
+        events = EventAccumulator(str(run.out / "tensorboard")).Reload()
+        judged = len(events.Scalars("held_out/iou")) if state["position"]["epoch"] else 0
+        found.append((state["position"]["step"], len(events.Scalars("step/loss")), judged))
+        write_snapshot(path, state)
+
+    monkeypatch.setattr("differseg.training.epochs.write_snapshot", look)
+    train(run)
+    assert found == [(1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 4, 0), (4, 4, 1)]
+
+
+def test_a_restart_without_tensorboard_leaves_the_run(
+    tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = short_run(tmp_path / "run", scenes, tensorboard=True, restart=True)
+    (run.out / "config.json").parent.mkdir()
+    (run.out / "config.json").write_text('{"samples": {"names_sha256": ""}}')
+    (run.out / "last.pt").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingComponentError, match="--tensorboard needs the package"):
+        train(run)
+    assert (run.out / "last.pt").exists()
+
+
+def test_a_run_whose_last_steps_are_not_judged_is_not_complete(
+    tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = short_run(tmp_path / "run", scenes, epochs=1)
+    plain = Trainer.step
+
+    def step(trainer: Trainer, *parts: Any) -> float:
+        if trainer.position.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(trainer, *parts)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    words = resume_command(run).split()[2:]
+    assert main(words) == INTERRUPTED
+    assert "stopped after step 4" in capsys.readouterr().out
+    assert main(words) == 0
+    assert "resuming at step 4: " in capsys.readouterr().out
+    assert main(words) == 0
+    assert "already complete: " in capsys.readouterr().out
+
+
+def test_a_data_worker_that_is_killed_is_one_line(
+    tmp_path: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run = short_run(tmp_path / "run", scenes, workers=1, snapshot_minutes=0.0)
+    plain = Trainer.step
+
+    def step(trainer: Trainer, *parts: Any) -> float:
+        if trainer.position.step == 2:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+                worker.join()
+        return plain(trainer, *parts)
+
+    monkeypatch.setattr(Trainer, "step", step)
+    assert run_main(main, resume_command(run).split()[2:]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a process that prepares data ended at step " in line
+    assert "fewer --workers, of which 0 needs none" in line
+    monkeypatch.undo()
+    assert train(dataclasses.replace(run, workers=0))["steps"] == 8
 
 
 @pytest.mark.parametrize("error", ["allocator", MemoryError()])

@@ -151,6 +151,18 @@ def test_a_folder_with_nothing_but_a_lock_is_new(tmp_path: Path) -> None:
     assert folder.find(CONFIG) is False
 
 
+def test_a_kill_before_the_first_file_leaves_a_new_folder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "config.json.partial").write_text("{")
+    assert folder.find(CONFIG) is False
+    with folder.locked():
+        folder.begin(CONFIG)
+        folder.tidy()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json", "pictures", "run.lock",
+    ]  # fmt: skip
+
+
 def test_every_start_is_recorded(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.begin(CONFIG)
