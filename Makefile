@@ -22,9 +22,9 @@ SOD_METRICS ?= pysodmetrics==1.6.2
 VENV     := .venv
 BIN      := $(VENV)/bin
 PIP      := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-# A process of pytest-xdist that dies ends the run, which would else wait for ever.  OpenMP's threads
-# sleep when they wait: as many processes as cores would else wait for each other by turning.
-PYTEST   := OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile \
+# A process of pytest-xdist that dies ends the run, which would else wait for ever.  There are as many
+# processes as cores, so each computes with one thread, and what has more sleeps when it waits.
+PYTEST   := OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile \
             --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test test-all format lint types tests all-tests clean

@@ -62,7 +62,7 @@ class Augmentation:
                 raise ManifestError(f"{name}: expected {least:g} to {most:g}, got {value:g}")
 
 
-_MOST = {"largest_crop": 3.0, "aspect": 0.9, "rotate_deg": 180.0, "misregister_px": 640.0}
+_MOST = {"largest_crop": 16.0, "aspect": 0.9, "rotate_deg": 180.0, "misregister_px": 640.0}
 """Greatest value where it is not 1, that of a probability or a share."""
 
 NONE = Augmentation(0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)

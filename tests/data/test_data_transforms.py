@@ -18,6 +18,7 @@ from differseg.data.transforms import (
     misregister,
     rotate,
 )
+from differseg.errors import ManifestError
 
 ALWAYS = Augmentation(
     flip=1, rotate=1, misregister=1, color=1, color_noise=1, thermal=1, thermal_noise=1
@@ -210,3 +211,12 @@ def test_same_generator_same_result() -> None:
     two = augment(pattern(), (64, 64), Augmentation(), np.random.default_rng([1, 2, 3]))
     for name in one:
         np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("smallest_crop", -1), ("largest_crop", 0), ("flip", 1.5), ("rotate_deg", float("nan"))],
+)
+def test_strengths_that_cannot_be_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ManifestError, match=rf"{name}: expected .* got"):
+        Augmentation(**{name: value})
