@@ -152,9 +152,7 @@ def print_table(result: Robustness, console: Console) -> None:
         table.add_column("model")
     table.add_column("unit")
     table.add_column(CLEAN, justify="right")
-    most = max((len(corruption.levels) for corruption in result.corruptions), default=0)
-    for place in range(most):
-        table.add_column("at the levels" if place == 0 else "")
+    table.add_column("at the levels")  # one column, which may take several lines: no figure is cut
     table.add_column("kept", justify="right")
     for corruption in result.corruptions:
         for model in result.models:
@@ -163,12 +161,12 @@ def print_table(result: Robustness, console: Console) -> None:
                 continue
             kept = judged.kept(model, corruption)
             shown = [
-                f"{corruption.shown(row.level)}: {row.figures[judged.headline]:.3f}"
+                f"{corruption.shown(row.level)}:{row.figures[judged.headline]:.3f}"
                 for row in curve[1:]
             ]
             cells = [corruption.name, *([model.name] if several else []), corruption.unit]
             clean = f"{curve[0].figures[judged.headline]:.3f}"
-            table.add_row(*cells, clean, *shown, *[""] * (most - len(shown)), percent(kept))
+            table.add_row(*cells, clean, "   ".join(shown), percent(kept))
     console.print(table)
     for model in result.models:
         text = f"{model.name}: keeps {result.overall(model)}"

@@ -432,6 +432,8 @@ def test_table_names_every_corruption_in_a_narrow_terminal(
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert all(name in text for name in names)
     assert max(map(len, text.splitlines())) <= 80
+    assert len(re.findall(r"\b[\d.]+:[01]\.\d{3}", text)) == 8  # no figure is cut
+    assert "…" not in text
 
 
 def test_page_says_how_many_images_and_corruptions_a_figure_is_of(out: Path) -> None:
