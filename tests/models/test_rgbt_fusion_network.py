@@ -113,7 +113,7 @@ def test_wrong_inputs_are_refused_in_one_line(shapes, text):
         ({"dataset": "mfn"}, "dataset: expected one of 'mfnet', 'pst900'; got 'mfn'"),
         (
             {"classes": "kitti"},
-            "classes: expected one of 'binary', 'ade20k', 'cityscapes', 'mfnet'",
+            "classes: expected one of 'binary', 'ade20k', 'cityscapes', 'fmb', 'mfnet'",
         ),
         ({"classes": ("car",)}, "2 to 255 different names; got ('car',)"),
         ({"decoder": "unet"}, "decoder: expected one of 'panet', 'fpn'; got 'unet'"),

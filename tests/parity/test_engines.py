@@ -27,7 +27,7 @@ from differseg.runtime.engine_file import read_sidecar
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.early]
 
 HAS_TENSORRT = importlib.util.find_spec("tensorrt") is not None
-IN_EVERY_RUN = ("differseg-edge", "fsanet-edge", "rgbt-fusion-edge")
+IN_EVERY_RUN = ("differseg-edge", "rgbt-fusion-edge")
 EDGE = [
     pytest.param(info.name, marks=() if info.name in IN_EVERY_RUN else pytest.mark.slow)
     for info in list_models()

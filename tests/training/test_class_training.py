@@ -102,8 +102,8 @@ def epochs_until_stopped(run: TrainOptions, epochs: int) -> int:
     judge = module.validate
     with pytest.MonkeyPatch.context() as patch:
 
-        def stopping(trainer, batches, stems, stop):  # type: ignore[no-untyped-def]
-            judged = judge(trainer, batches, stems, stop)
+        def stopping(trainer, batches, stems, stop, lost):  # type: ignore[no-untyped-def]
+            judged = judge(trainer, batches, stems, stop, lost)
             if trainer.position.epoch + 1 == epochs:
                 stop.requested = True
             return judged

@@ -56,12 +56,13 @@ def find_dataset(name: str) -> DatasetInfo:
     return info
 
 
-def parse_data(text: str) -> tuple[DatasetInfo | None, Path]:
+def parse_data(data: str | Path) -> tuple[DatasetInfo | None, Path]:
     """Read what ``--data`` says: ``mfnet:DIR`` is a data set by name, ``DIR`` a plain folder.
 
     Raises:
         InputError: A name that is not known, or none of a folder behind it.
     """
+    text = str(data)
     name, colon, folder = text.partition(":")
     # A drive letter is no name, and a folder may have a colon in its own.
     if not colon or not re.fullmatch(r"[\w.-]{2,}", name) or Path(text).exists():
