@@ -1,4 +1,4 @@
-"""``differseg robustness`` end to end on a network that is computed by hand, and its refusals."""
+"""``differseg robustness`` end to end on a network that is computed by hand."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from engine_files import BYTES, sidecar_of, small_manifest
 from rich.console import Console
+from robustness_runs import QUIET, SIZE_HW, STEMS, options
 from tiny_network import (
     FIXED,
     THERMAL_WEIGHT,
@@ -31,61 +32,14 @@ from tiny_network import (
 
 from differseg.data.folder import FolderDataset
 from differseg.engine_sidecar import sidecar_path
-from differseg.errors import DifferSegError
 from differseg.manifest import ThermalPolicy
 from differseg.metrics import mask_iou
-from differseg.options import run_main
+from differseg.provenance import TrainingRecord
 from differseg.robustness import evaluation
 from differseg.robustness import judged as judged_module
 from differseg.robustness.command import RobustnessOptions, main, robustness
-from differseg.robustness.judged import open_models
+from differseg.robustness.judged import open_labelled, open_models
 from differseg.robustness.result import print_table
-
-SIZE_HW = (16, 24)
-STEMS = [f"{number:05d}D" for number in (1, 20, 21, 22, 23, 24, 25)]
-QUIET = Console(file=io.StringIO())
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return seven pairs on which the tiny network finds most of a warm, red thing."""
-    root, random = tmp_path_factory.mktemp("pairs"), np.random.default_rng(0)
-    for name in ("rgb", "thermal", "labels"):
-        (root / name).mkdir()
-    for number, stem in enumerate(STEMS):
-        label = np.zeros(SIZE_HW, np.uint8)
-        label[4:12, 3 + number : 13 + number] = 1
-        rgb = random.integers(0, 120, (*SIZE_HW, 3), np.uint8)
-        rgb[:, :, 0] = np.where(label, 170, 120)
-        thermal = np.where(label, 30600, 29400) + random.integers(-300, 300, SIZE_HW)
-        for name, image in (
-            ("rgb", rgb),
-            ("thermal", thermal.astype(np.uint16)),
-            ("labels", label),
-        ):
-            picture = image[:, :, ::-1] if image.ndim == 3 else image
-            cv2.imwrite(str(root / name / f"{stem}.png"), picture)
-    return root
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "tiny.onnx"
-    return write_model(path, tiny_onnx(SIZE_HW), tiny_manifest(SIZE_HW))
-
-
-def options(model: Path, folder: Path, out: Path, **changes: Any) -> RobustnessOptions:
-    base = RobustnessOptions(file=model, out=out, data=str(folder), label_rule="nonzero")
-    return dataclasses.replace(base, **changes)
-
-
-def refused(*argv: object, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command line that a user got wrong; returns the one line."""
-    assert run_main(main, [str(word) for word in argv]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert "Traceback" not in said
-    return said
 
 
 @pytest.fixture(scope="module")
@@ -308,35 +262,6 @@ def test_command_prints_a_table_and_json_last(
     assert any(re.search(r"tiny: keeps \d+ %, mean of 2 corruptions", line) for line in said)
 
 
-def test_refuses_what_cannot_be_judged(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = (model, "--data", folder, "--label-rule", "nonzero", "-o", tmp_path / "o")
-    for extra, said in (
-        (("--corruptions", "nigt"), "did you mean night?"),
-        (("--corruptions", "depth-lost"), "the network takes rgb and thermal"),
-        (("--limit", "0"), "--limit 0: expected 1 or more"),
-        (("--holdout", "1"), "--holdout 1.0"),
-        (("--tolerance-px", "nan"), "finite"),
-        (("--corruption", "fog"), "did you mean --corruptions?"),
-        (("--also", model), "two models are called 'tiny'"),
-        (("--name", "a", "--name", "b"), "2 names for 1 models"),
-        (("--data", tmp_path / "nowhere"), "no such folder"),
-        (("--label-rule", "none"), "nothing to judge against"),
-    ):
-        assert said in refused(*given, *extra, capsys=capsys)
-    assert "--out" in refused(model, capsys=capsys)
-
-
-def test_refuses_a_corruption_that_is_not_before_anything_is_drawn(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    said = refused(model, "--corruptions", "fog,jepg", "-o", out, capsys=capsys)
-    assert "did you mean jpeg?" in said
-    assert not out.exists()
-
-
 def test_judges_a_split_of_a_published_data_set(model: Path, folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "release"
     for name in ("images", "labels"):
@@ -444,54 +369,11 @@ def test_page_says_how_many_images_and_corruptions_a_figure_is_of(out: Path) -> 
     assert "2 pixels" in page.partition("Tolerance of boundaries")[2][:40]
 
 
-def test_refuses_options_of_a_folder_with_synthetic_scenes(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_model_judged_at_another_size_than_it_learnt_at_is_named(
+    model: Path, folder: Path
 ) -> None:
-    assert "--synthetic-count" in refused(model, "--limit", 3, "-o", tmp_path, capsys=capsys)
-    assert "NAME:DIR" in refused(model, "--split", "test", "-o", tmp_path, capsys=capsys)
-
-
-def test_refuses_models_of_other_classes_side_by_side(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = write_model(
-        tmp_path / "classes.onnx", tiny_classes_onnx(SIZE_HW), tiny_classes_manifest(SIZE_HW)
-    )
-    said = refused(model, other, "--data", folder, "-o", tmp_path / "o", capsys=capsys)
-    assert "cannot be compared" in said
-
-
-def test_refuses_a_folder_without_labels_and_rows_of_another_program(
-    model: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(folder / "rgb", tmp_path / "p" / "rgb")
-    shutil.copytree(folder / "thermal", tmp_path / "p" / "thermal")
-    said = refused(model, "--data", tmp_path / "p", "-o", tmp_path / "o", capsys=capsys)
-    assert "no labels/ folder" in said
-    (tmp_path / "o").mkdir(exist_ok=True)
-    texts = (
-        b"{",
-        b"[]",
-        b'{"schema": 1, "rows": {"a": {}}}',
-        b'{"schema": 9, "rows": {}}',
-        b"\xff",
-    )
-    for text in texts:
-        (tmp_path / "o" / "rows.json").write_bytes(text)
-        said = refused(model, "--data", folder, "-o", tmp_path / "o", capsys=capsys)
-        assert "rows.json is not one" in said
-
-
-def test_refuses_a_tolerance_of_boundaries_with_several_classes(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = write_model(
-        tmp_path / "classes.onnx", tiny_classes_onnx(SIZE_HW), tiny_classes_manifest(SIZE_HW)
-    )
-    given = (path, "--data", folder, "--tolerance-px", 3, "-o", tmp_path / "o")
-    assert "is a figure of two" in refused(*given, capsys=capsys)
-
-
-def test_from_python_a_mistake_is_one_error(model: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DifferSegError, match="worst"):
-        robustness(options(model, folder, tmp_path, worst=-1), QUIET)
+    (opened,) = open_models([model], ["mine"], None, None, "cpu")
+    assert open_labelled(str(folder), [opened], label_rule="nonzero").warnings == ()
+    opened.predictor.training = TrainingRecord((64, 96), ())
+    (said,) = open_labelled(str(folder), [opened], label_rule="nonzero").warnings
+    assert said.startswith("mine: judged at 16x24, but trained at 64x96; --size 64x96")
