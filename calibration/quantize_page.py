@@ -10,6 +10,7 @@ from differseg import __version__
 from differseg.calibration.search import Part, SearchResult
 from differseg.calibration.task_score import TaskScore
 from differseg.errors import InputError
+from differseg.export.report_markup import Cell, Markup, Row, table
 from differseg.export.report_style import PAGE, STYLE
 
 if TYPE_CHECKING:
@@ -65,23 +66,15 @@ def _figures(report: QuantizeReport) -> str:
     if report.plain != report.score:
         rows.append(("all in int8", report.plain))
     rows.append(("this file", report.score))
-    cells = "".join(_score_row(name, score, report.reference) for name, score in rows)
-    return (
-        '<section><h2>What it costs</h2><div class="card scroll" tabindex="0" role="region" '
-        'aria-label="What it costs"><table><thead><tr><th scope="col"></th>'
-        '<th scope="col" class="number">IoU</th><th scope="col" class="number">Boundary F</th>'
-        '<th scope="col" class="number">Largest drop</th></tr></thead>'
-        f"<tbody>{cells}</tbody></table></div></section>"
-    )
+    shown = [_score_row(name, score, report.reference) for name, score in rows]
+    columns = ("", "IoU", "Boundary F", "Largest drop")
+    return f"<section><h2>What it costs</h2>{table('What it costs', columns, shown)}</section>"
 
 
-def _score_row(name: str, score: TaskScore, reference: TaskScore) -> str:
+def _score_row(name: str, score: TaskScore, reference: TaskScore) -> Row:
     boundary = "" if score.boundary_f is None else f"{score.boundary_f:.4f}"
     drop = "" if score is reference else _four(reference.drop_to(score))
-    return (
-        f'<tr><th scope="row">{name}</th><td class="number">{score.iou:.4f}</td>'
-        f'<td class="number">{boundary}</td><td class="number">{drop}</td></tr>'
-    )
+    return Row(name, [f"{score.iou:.4f}", boundary, drop])
 
 
 def _four(number: float) -> str:
@@ -145,28 +138,27 @@ def _parts(report: QuantizeReport, found: SearchResult) -> str:
     total = sum(part.macs for part in found.parts)
     ordered = sorted(found.parts, key=lambda part: -part.error_per_work)
     worst = max(part.alone.error for part in found.parts if part.alone) or 1.0
-    rows = "".join(_part_row(part, found, total, worst) for part in ordered)
+    columns = ("Part", "Work", "Drop", Cell("Error"), "Above 0.25 cycles/px", Cell("Now"))
+    rows = [_part_row(part, found, total, worst) for part in ordered]
     return (
         "<section><h2>What every part costs alone</h2><p>Each row is one part in int8 alone; the "
         "most error for the work comes first. The error is the mean square of how far the "
         "probabilities move; the column behind it says how much of that lies at high spatial "
-        'frequencies, where outlines are.</p><div class="card scroll" tabindex="0" '
-        'role="region" aria-label="Parts"><table><thead><tr><th scope="col">Part</th>'
-        '<th scope="col" class="number">Work</th><th scope="col" class="number">Drop</th>'
-        '<th scope="col">Error</th><th scope="col" class="number">Above 0.25 cycles/px</th>'
-        f'<th scope="col">Now</th></tr></thead><tbody>{rows}</tbody></table></div></section>'
+        f"frequencies, where outlines are.</p>{table('Parts', columns, rows)}</section>"
     )
 
 
-def _part_row(part: Part, found: SearchResult, total: int, worst: float) -> str:
+def _part_row(part: Part, found: SearchResult, total: int, worst: float) -> Row:
     assert part.alone is not None
     bands = part.alone.bands
     fine = sum(bands[len(bands) // 2 :]) / sum(bands) if sum(bands) > 0 else 0.0
     stays = found.without.issuperset(part.nodes)
-    return (
-        f'<tr><th scope="row">{escape(part.name)}</th>'
-        f'<td class="number">{100 * part.macs / total:.1f} %</td>'
-        f'<td class="number">{_four(part.drop)}</td>'
-        f'<td class="bar"><i style="width:{100 * part.alone.error / worst:.1f}%"></i></td>'
-        f'<td class="number">{100 * fine:.0f} %</td><td>{"stays" if stays else "int8"}</td></tr>'
-    )
+    width = f"{100 * part.alone.error / worst:.1f}%"
+    cells = [
+        f"{100 * part.macs / total:.1f} %",
+        _four(part.drop),
+        Cell(Markup(f'<i style="width:{width}"></i>'), "bar"),
+        f"{100 * fine:.0f} %",
+        Cell("stays" if stays else "int8"),
+    ]
+    return Row(part.name, cells)

@@ -167,20 +167,18 @@ def _capital(text: str) -> str:
 def _distribution(result: ParityResult) -> str:
     limit = next(check.limit for check in result.checks if check.what == "max error")
     histogram = result.histogram
+    shares = {share: _quantile(result, share / 100) for share in (50.0, 99.0, 99.99)}
     rows = [
-        (f"{share:g} % of the pixels", f"up to {shown_number(_quantile(result, share / 100))}")
-        for share in (50.0, 99.0, 99.99)
+        Row(f"{share:g} % of the pixels", [Markup(f"up to {shown_number(error)}")])
+        for share, error in shares.items()
     ]
-    rows.append(("Largest", shown_number(result.overall.max_error)))
-    facts = "".join(
-        f'<tr><th scope="row">{name}</th><td class="number">{value}</td></tr>'
-        for name, value in rows
-    )
+    rows.append(Row("Largest", [shown_number(result.overall.max_error)]))
+    facts = table("How large the errors are", (), rows, card=False)
     return (
         '<section><h2>How large the errors are</h2><div class="card errors">'
         f"<div>{survival_chart(histogram, limit)}</div>"
         "<div><p>At each error, the curve gives the share of all pixels whose two probabilities "
-        f"differ by at least that much.</p><table>{facts}</table></div></div></section>"
+        f"differ by at least that much.</p>{facts}</div></div></section>"
     )
 
 

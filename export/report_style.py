@@ -135,6 +135,8 @@ figure:target .close {
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 4px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; color: var(--muted); font-size: 13px; }
 .errors { display: grid; grid-template-columns: minmax(0, 2fr) minmax(240px, 1fr); gap: 8px 32px; }
+.spectrum { grid-template-columns: minmax(0, 1fr) max-content; }
+.spectrum th { white-space: nowrap; }
 sup { line-height: 0; font-size: .75em; }
 .chart { display: block; width: 100%; max-width: 680px; height: auto; }
 .chart text { fill: var(--muted); font-size: 12px; font-family: inherit; }
@@ -178,7 +180,7 @@ footer { color: var(--muted); font-size: 13px; margin-top: 32px; }
   .pictures { grid-template-columns: 1fr 1fr; }
   .pictures figure:last-child:nth-child(odd):not(:target) { grid-column: 1 / -1; }
   .card { padding: 12px; }
-  .errors { grid-template-columns: minmax(0, 1fr); }
+  .errors, .spectrum { grid-template-columns: minmax(0, 1fr); }
   th, td { padding-right: 8px; }
   .badge { padding: 2px 8px; font-size: 12px; }
   .chart.wide { min-width: 640px; }

@@ -8,6 +8,7 @@ from differseg.export.boundary_band import BoundaryBand
 from differseg.export.error_spectrum import ErrorSpectrum, SpectrumBand
 from differseg.export.parity_result import ParityResult
 from differseg.export.report_chart import power_of_ten
+from differseg.export.report_markup import Row, table
 from differseg.export.report_tables import NONE, shown_number
 
 _WIDTH, _HEIGHT = 600, 270
@@ -25,20 +26,16 @@ def where_errors(result: ParityResult) -> str:
 
 def _spectrum(spectrum: ErrorSpectrum) -> str:
     total = spectrum.error_power
-    rows = "".join(_band_row(band, total) for band in spectrum.bands)
+    columns = ("Cycles/px", "Error power", "Share", "Relative")
+    rows = [_band_row(band, total) for band in spectrum.bands]
     return (
-        '<section><h2>Spectrum of the error</h2><div class="card errors">'
+        '<section><h2>Spectrum of the error</h2><div class="card errors spectrum">'
         f"<div>{spectrum_chart(spectrum)}"
         '<p class="muted after">Power of the difference of the two outputs over the power of the '
         "reference, in rings of equal spatial frequency: 1 is an error as strong as the signal. "
         "The lowest ring holds areas, the highest ones edges and single pixels; "
         f"{_images(spectrum.images)}.</p></div>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Spectrum of the error">'
-        '<table><thead><tr><th scope="col">Cycles/px</th>'
-        '<th scope="col" class="number">Error power</th>'
-        '<th scope="col" class="number">Share</th>'
-        '<th scope="col" class="number">Relative</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div></div></section>"
+        f"{table('Spectrum of the error', columns, rows, card=False)}</div></section>"
     )
 
 
@@ -46,15 +43,12 @@ def _images(count: int) -> str:
     return "one image" if count == 1 else f"mean over {count} images"
 
 
-def _band_row(band: SpectrumBand, total: float) -> str:
+def _band_row(band: SpectrumBand, total: float) -> Row:
     share = f"{100 * band.error_power / total:.1f}\u202f%" if total else NONE
     relative = NONE if band.relative is None else shown_number(band.relative)
-    corner = "<small>diagonal only</small>" if band.high > 0.5 else ""
-    return (
-        f'<tr><th scope="row">{band.low:.2f} to {band.high:.2f}{corner}</th>'
-        f'<td class="number">{shown_number(band.error_power)}</td>'
-        f'<td class="number">{share}</td><td class="number">{relative}</td></tr>'
-    )
+    corner = "diagonal only" if band.high > 0.5 else ""
+    cells = [shown_number(band.error_power), share, relative]
+    return Row(f"{band.low:.2f} to {band.high:.2f}", cells, note=corner)
 
 
 def spectrum_chart(spectrum: ErrorSpectrum) -> str:
@@ -138,36 +132,31 @@ class _Scale:
         return "".join(parts)
 
 
+_DISTANCE_COLUMNS = (
+    "Distance", "Pixels", "Mean error", "Mean elsewhere", "Ratio", "Max error", "Max elsewhere",
+)  # fmt: skip
+
+
 def _boundary(bands: tuple[BoundaryBand, ...]) -> str:
-    rows = "".join(_distance_row(band) for band in bands)
+    rows = [_distance_row(band) for band in bands]
+    shown = table("Errors near outlines", _DISTANCE_COLUMNS, rows, card=False)
     return (
-        '<section><h2>Errors near outlines</h2><div class="card">'
-        '<div class="scroll" tabindex="0" role="region" aria-label="Errors near outlines">'
-        '<table><thead><tr><th scope="col">Distance</th>'
-        '<th scope="col" class="number">Pixels</th>'
-        '<th scope="col" class="number">Mean error</th>'
-        '<th scope="col" class="number">Mean elsewhere</th>'
-        '<th scope="col" class="number">Ratio</th>'
-        '<th scope="col" class="number">Max error</th>'
-        '<th scope="col" class="number">Max elsewhere</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        f'<section><h2>Errors near outlines</h2><div class="card">{shown}'
         f'<p class="muted after">{_reading(bands)}</p></div></section>'
     )
 
 
-def _distance_row(band: BoundaryBand) -> str:
+def _distance_row(band: BoundaryBand) -> Row:
     share = 100 * band.pixels / max(1, band.pixels + band.rest_pixels)
-    ratio = NONE if band.ratio is None else f"{band.ratio:.3g}&times;"
-    figures = (
+    figures = [
         f"{share:.2g}\u202f%",
         shown_number(band.mean_error),
         shown_number(band.rest_mean_error),
-        ratio,
+        NONE if band.ratio is None else f"{band.ratio:.3g}\N{MULTIPLICATION SIGN}",
         shown_number(band.max_error),
         shown_number(band.rest_max_error),
-    )
-    cells = "".join(f'<td class="number">{figure}</td>' for figure in figures)
-    return f'<tr><th scope="row">≤\u202f{band.distance_px}\u202fpx</th>{cells}</tr>'
+    ]
+    return Row(f"≤\u202f{band.distance_px}\u202fpx", figures)
 
 
 def _reading(bands: tuple[BoundaryBand, ...]) -> str:
