@@ -154,7 +154,7 @@ def _part_row(part: Part, found: SearchResult, total: int, worst: float) -> Row:
     fine = sum(bands[len(bands) // 2 :]) / sum(bands) if sum(bands) > 0 else 0.0
     stays = found.without.issuperset(part.nodes)
     width = f"{100 * part.alone.error / worst:.1f}%"
-    cells = [
+    cells: list[str | Cell] = [
         f"{100 * part.macs / total:.1f} %",
         _four(part.drop),
         Cell(Markup(f'<i style="width:{width}"></i>'), "bar"),
